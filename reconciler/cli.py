@@ -1,0 +1,268 @@
+"""The command line: options in, exit codes out. Heavy imports stay inside the commands, so that help is quick."""
+
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from reconciler import __version__
+from reconciler.domain.casework import Scope
+from reconciler.domain.cause import Cause
+from reconciler.domain.durations import parse_duration, parse_moment
+from reconciler.domain.ids import CalendarId, EventId, EventKey
+from reconciler.ports import WrongConfiguration
+
+if TYPE_CHECKING:
+    from reconciler.config import Settings
+
+F = TypeVar("F", bound=Callable[..., Any])
+CONFIGURATION = 78
+
+EXIT_CODES = """\b
+Exit codes:
+  0   everything in scope was looked at
+  1   internal error
+  2   wrong usage
+  3   finished, but some accounts could not be read or written
+  4   refused by a safety limit; the plan is kept for `apply`
+  5   stopped early (deadline or SIGTERM); the rest stays due
+  69  Postgres or Cronofy cannot be reached at all
+  75  the run of this key is finished or under way
+  78  wrong configuration
+"""
+
+
+class Moment(click.ParamType[datetime]):
+    """A point in time: ISO 8601, or a duration from now, ahead or back."""
+
+    name = "time"
+
+    def __init__(self, *, ahead: bool) -> None:
+        self._ahead = ahead
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """Parse it; wrong usage otherwise."""
+        try:
+            return parse_moment(value, datetime.now(UTC), ahead=self._ahead)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Duration(click.ParamType[timedelta]):
+    """A length of time: `90s 15m 24h 7d` or ISO 8601."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        """Parse it; wrong usage otherwise."""
+        try:
+            return parse_duration(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Identifier(click.ParamType[str]):
+    """An id or name: not empty, without control characters or blanks around it."""
+
+    name = "id"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Refuse what cannot be an id."""
+        if not value or value != value.strip() or any(ord(c) < ord(" ") for c in value):
+            self.fail(f"{value!r} is no id", param, ctx)
+        return str(value)
+
+
+class EventName(click.ParamType[EventKey]):
+    """An event as CALENDAR_ID/EVENT_ID."""
+
+    name = "calendar/event"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> EventKey:
+        """Split it at the first slash; an event id may hold more."""
+        calendar_id, slash, event_id = str(value).partition("/")
+        if not (slash and calendar_id.strip() and event_id.strip()):
+            self.fail(f"{value!r} is not CALENDAR_ID/EVENT_ID", param, ctx)
+        return EventKey(CalendarId(calendar_id), EventId(event_id))
+
+
+def scope_options(command: F) -> F:
+    """The options that limit a run."""
+
+    def several(flag: str, name: str, help_text: str) -> Callable[[F], F]:
+        return click.option(flag, name, multiple=True, type=Identifier(), help=help_text)
+
+    for option in (
+        click.option("--cause", "causes", multiple=True, type=click.Choice([c.value for c in Cause]), metavar="CAUSE"),
+        click.option("--written-before", type=Moment(ahead=False), help="Only events last written before T."),
+        click.option("--written-after", type=Moment(ahead=False), help="Only events last written since T (24h: ago)."),
+        click.option("--starting-after", type=Moment(ahead=True), help="Only events that start at T or later."),
+        click.option(
+            "--starting-before", type=Moment(ahead=True), help="Only events that start before T (48h: ahead)."
+        ),
+        click.option(
+            "--event", "events", multiple=True, type=EventName(), help="Only this event (CALENDAR_ID/EVENT_ID)."
+        ),
+        several("--profile", "profiles", "Only events that ask for this profile."),
+        several("--provider", "providers", "Only events of this video provider."),
+        several("--manager", "managers", "Only this account manager's accounts."),
+        several("--customer", "customers", "Only this customer's accounts."),
+        several("--account", "accounts", "Only this account (acc_…)."),
+    ):
+        command = option(command)
+    return command
+
+
+SCOPE_NAMES = (
+    "accounts", "customers", "managers", "providers", "profiles", "events", "causes",
+    "starting_before", "starting_after", "written_before", "written_after",
+)  # fmt: skip
+
+
+def _scope(options: dict[str, Any]) -> Scope:
+    return Scope(**{name: options.pop(name) for name in SCOPE_NAMES})
+
+
+def _settings() -> "Settings":
+    """The settings, with logs set up by them; wrong ones end the program."""
+    from reconciler.config import load_settings, unknown_settings  # noqa: PLC0415
+    from reconciler.telemetry import configure_logs  # noqa: PLC0415
+
+    try:
+        settings = load_settings()
+    except WrongConfiguration as error:
+        click.echo(f"reconciler: {error}", err=True)
+        sys.exit(CONFIGURATION)
+    configure_logs(settings.log_format, settings.log_level)
+    for name in unknown_settings():
+        click.echo(f"reconciler: {name} is no setting of this version; ignored", err=True)
+    return settings
+
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+
+
+@click.group(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="reconciler")
+def main() -> None:
+    """Find calendar events that have no video link yet, say why, and repair what can be repaired safely.
+
+    Settings come from the environment: RECONCILER_DATABASE_URL, RECONCILER_CRONOFY_CLIENT_ID and _CLIENT_SECRET at
+    least (docs/settings.md lists all).
+    """
+
+
+@main.command(name="run")
+@scope_options
+@click.option("--dry-run", is_flag=True, help="Write nothing to Cronofy and decide nothing in the database.")
+@click.option("--max-duration", type=Duration(), help="Stop taking accounts after this long (50m).")
+@click.option("--reason", help="Why this run was started; kept in its books.")
+@click.option("--run-key", type=Identifier(), help="Runs of the same key are done once and resumed if interrupted.")
+@click.option("--recheck-assigned", "recheck", is_flag=True, help="Also look at events that have their link.")
+@click.option("--verify-after", type=Duration(), help="Look again at what was repaired, this long after (2m).")
+@click.option("-v", "--verbose", is_flag=True, help="One line per remedy on stderr.")
+@as_json
+def run_(**options: Any) -> None:
+    """Read the due events back, find the cause of each without a link, repair, queue notices."""
+    from reconciler import commands  # noqa: PLC0415
+
+    settings = _settings()
+    sys.exit(commands.guarded(commands.run_command(settings, commands.RunOptions(scope=_scope(options), **options))))
+
+
+@main.command()
+@scope_options
+@click.option("--recheck-assigned", "recheck", is_flag=True, help="Also look at events that have their link.")
+@click.option("-v", "--verbose", is_flag=True, help="One line per remedy on stderr.")
+@as_json
+def plan(**options: Any) -> None:
+    """The same as run without writing to Cronofy; stores the plan and prints what it would do and cost."""
+    from reconciler import commands  # noqa: PLC0415
+
+    settings = _settings()
+    order = commands.RunOptions(scope=_scope(options), dry_run=True, **options)
+    sys.exit(commands.guarded(commands.plan_command(settings, order)))
+
+
+@main.command()
+@click.argument("calendar_id", type=Identifier())
+@click.argument("event_id", type=Identifier())
+@as_json
+def explain(calendar_id: str, event_id: str, as_json: bool) -> None:
+    """One event's whole story, from the audit trail."""
+    from reconciler import commands  # noqa: PLC0415
+
+    key = EventKey(CalendarId(calendar_id), EventId(event_id))
+    sys.exit(commands.guarded(commands.explain_command(_settings(), key, as_json=as_json)))
+
+
+@main.command()
+@as_json
+def status(as_json: bool) -> None:
+    """Runs under way, due work, budget left, open notices and incidents."""
+    from reconciler import commands  # noqa: PLC0415
+
+    sys.exit(commands.guarded(commands.status_command(_settings(), as_json=as_json)))
+
+
+@main.group()
+def audit() -> None:
+    """Prove the audit trail."""
+
+
+@audit.command()
+@as_json
+def verify(as_json: bool) -> None:
+    """Check that no entry was changed, removed or inserted."""
+    from reconciler import commands  # noqa: PLC0415
+
+    sys.exit(commands.guarded(commands.audit_command(_settings(), "verify", None, as_json=as_json)))
+
+
+@audit.command()
+@click.option("--run", "run_id", type=click.UUID, help="Only the verdicts of this run.")
+@as_json
+def replay(run_id: Any, as_json: bool) -> None:
+    """Feed the stored evidence to the classifier and compare cause and remedy."""
+    from reconciler import commands  # noqa: PLC0415
+
+    sys.exit(commands.guarded(commands.audit_command(_settings(), "replay", run_id, as_json=as_json)))
+
+
+@main.command()
+def migrate() -> None:
+    """Bring the database's schema up to date; safe to start twice at once."""
+    from reconciler import commands  # noqa: PLC0415
+
+    settings = _settings()
+
+    async def work() -> commands.Exit:
+        return commands.migrate_command(settings)
+
+    sys.exit(commands.guarded(work()))
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Loopback only.")
+@click.option("--port", default=0, help="0 takes a free one.")
+@click.option(
+    "--scene", "scene_path", type=click.Path(exists=True, dir_okay=False), help="JSON file (docs/simulator.md)."
+)
+@click.option("--seed", default=1, show_default=True)
+def simulate(host: str, port: int, scene_path: str | None, seed: int) -> None:
+    """Serve a local Cronofy for development; prints its URL."""
+    from reconciler import demo  # noqa: PLC0415
+
+    sys.exit(demo.simulate(host, port, scene_path, seed))
+
+
+@main.command()
+@click.option("--output", default="demo-out", show_default=True, help="Folder for the reports.")
+@click.option("--keep", is_flag=True, help="Leave the servers running until Ctrl-C, to try other commands.")
+def demo(output: str, keep: bool) -> None:
+    """Embedded Postgres, simulated Cronofy, a believable company: a run and its report."""
+    from reconciler import demo as demonstration  # noqa: PLC0415
+
+    sys.exit(demonstration.demonstrate(output, keep=keep))

@@ -1,0 +1,279 @@
+"""What each command does, between the command line and the parts: open, carry out, print, choose the exit code."""
+
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import IntEnum
+from typing import Any
+from uuid import UUID, uuid4
+
+import structlog
+
+from reconciler.bootstrap import Books, Worker, open_books, open_worker, policy_from, policy_json
+from reconciler.config import Settings
+from reconciler.domain.casework import Scope, UnitResult
+from reconciler.domain.ids import EventKey
+from reconciler.domain.policy import Policy
+from reconciler.domain.run import RunRow
+from reconciler.pipeline.prove import Proof, replay, verify
+from reconciler.pipeline.run import AlreadyDone, RunEnd, RunOrder, run
+from reconciler.ports import RunStopped, WrongConfiguration
+from reconciler.reporting.explain import story, story_text
+from reconciler.reporting.progress import Bar
+from reconciler.reporting.summary_text import plan_text, run_text, status_text
+
+log = structlog.get_logger()
+
+
+class Exit(IntEnum):
+    """The exit codes of the command line."""
+
+    DONE = 0
+    INTERNAL = 1
+    USAGE = 2
+    PARTIAL = 3
+    REFUSED = 4
+    STOPPED = 5
+    UNREACHABLE = 69
+    ALREADY = 75
+    CONFIGURATION = 78
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What `run` and `plan` were asked."""
+
+    scope: Scope
+    dry_run: bool = False
+    run_key: str | None = None
+    reason: str | None = None
+    max_duration: timedelta | None = None
+    verify_after: timedelta | None = None
+    recheck: bool = False
+    as_json: bool = False
+    verbose: bool = False
+
+
+def say(text: str) -> None:
+    """Print a result."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def say_json(value: Any) -> None:
+    """Print a result as the one JSON document."""
+    say(json.dumps(value, ensure_ascii=False, default=_plain, indent=2 if sys.stdout.isatty() else None))
+
+
+def _plain(value: object) -> object:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def complain(message: str) -> None:
+    """One line on stderr that says what to change."""
+    sys.stderr.write(f"reconciler: {' '.join(message.split())}\n")
+
+
+def exit_code_of(error: RunStopped) -> Exit:
+    """Wrong configuration is not unreachability."""
+    return Exit.CONFIGURATION if isinstance(error, WrongConfiguration) else Exit.UNREACHABLE
+
+
+@asynccontextmanager
+async def _stopping() -> AsyncIterator[asyncio.Event]:
+    """An event that SIGTERM and SIGINT set."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        yield stop
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+async def run_command(settings: Settings, options: RunOptions) -> Exit:
+    """`reconciler run`."""
+    async with (
+        _stopping() as stop,
+        open_worker(settings, options.scope, dry_run=options.dry_run, recheck=options.recheck) as worker,
+    ):
+        try:
+            end = await _run(settings, options, worker, stop)
+        except AlreadyDone as already:
+            complain(str(already))
+            return Exit.ALREADY
+        plan_id = await worker.books.ledger.plan_of(UUID(end.summary["run_id"]))
+    if options.as_json:
+        say_json(end.summary)
+    else:
+        say(run_text(end.summary))
+        _warn_of_nothing(end, options)
+    return _exit_of(end, plan_id)
+
+
+def _warn_of_nothing(end: RunEnd, options: RunOptions) -> None:
+    if not end.summary["accounts"]["due"] and options.scope.as_json():
+        complain("nothing that is due fits the scope; check its names")
+
+
+def _exit_of(end: RunEnd, plan_id: UUID | None) -> Exit:
+    if end.stopped_by is not None:
+        complain(str(end.stopped_by))
+        if end.summary["accounts"]["done"] and not isinstance(end.stopped_by, WrongConfiguration):
+            return Exit.STOPPED
+        return exit_code_of(end.stopped_by)
+    match end.status:
+        case "stopped":
+            complain("stopped early; the rest stays due")
+            return Exit.STOPPED
+        case "refused":
+            complain(f"refused: {end.refusal}; the repairs held back are kept: reconciler apply {plan_id}")
+            return Exit.REFUSED
+        case "partial":
+            complain(f"{end.summary['accounts']['failed']} accounts could not be read or written; they stay due")
+            return Exit.PARTIAL
+        case _:
+            return Exit.DONE
+
+
+async def _run(settings: Settings, options: RunOptions, worker: Worker, stop: asyncio.Event) -> RunEnd:
+    order = RunOrder(
+        row=RunRow(
+            run_id=uuid4(),
+            run_key=options.run_key,
+            trigger="schedule" if options.run_key else "on_demand",
+            reason=options.reason,
+            scope=options.scope.as_json(),
+            dry_run=options.dry_run,
+            started_at=worker.books.clock.now(),
+            policy=policy_json(settings.policy),
+        ),
+        concurrency=settings.concurrency,
+        max_duration=options.max_duration or settings.max_duration,
+        verify_after=options.verify_after or settings.verify_after,
+    )
+    with Bar(shown=sys.stderr.isatty() and not options.verbose) as bar:
+
+        def seen(result: UnitResult) -> None:
+            bar.done(result)
+            if options.verbose:
+                _tell(result)
+
+        return await run(order, worker.books.ledger, worker.locks, worker.tools, stop, seen, bar.due)
+
+
+def _tell(result: UnitResult) -> None:
+    """One line per remedy."""
+    for state in result.states:
+        if state.cause is not None:
+            sys.stderr.write(f"{state.key}  {state.cause}  {state.remedy}\n")
+    for verdict in result.verdicts:
+        sys.stderr.write(f"{verdict.key}  {verdict.cause}  planned\n")
+
+
+async def plan_command(settings: Settings, options: RunOptions) -> Exit:
+    """`reconciler plan`: a run that writes nothing but the plan."""
+    async with (
+        _stopping() as stop,
+        open_worker(settings, options.scope, dry_run=True, recheck=options.recheck) as worker,
+    ):
+        end = await _run(settings, options, worker, stop)
+        run_id = UUID(end.summary["run_id"])
+        plan = await worker.books.ledger.close_plan(run_id, settings.allowance[1])
+        items = await worker.books.ledger.plan_items(plan["plan_id"])
+    if options.as_json:
+        say_json({**end.summary, **plan, "items": [_item(i) for i in items]})
+    else:
+        say(plan_text(plan, items))
+        say(run_text(end.summary))
+    return _exit_of(end, plan["plan_id"])
+
+
+def _item(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in ("calendar_id", "event_id", "starts_at", "cause", "detail", "evidence_digest")}
+
+
+async def status_command(settings: Settings, *, as_json: bool) -> Exit:
+    """`reconciler status`."""
+    async with open_books(settings) as books:
+        status = await books.status.status(books.clock.now(), settings.cronofy_client_id)
+    if as_json:
+        say_json(status)
+    else:
+        say(status_text(status))
+    return Exit.DONE
+
+
+async def explain_command(settings: Settings, key: EventKey, *, as_json: bool) -> Exit:
+    """`reconciler explain`."""
+    async with open_books(settings) as books:
+        event = await books.status.event(key)
+        entries = await books.audit.of_event(key)
+    if event is None:
+        complain(f"reconciler.events holds no event {key}: check the calendar id and the event id")
+        return Exit.USAGE
+    if as_json:
+        say_json(story(event, entries, settings.policy))
+    else:
+        say(story_text(event, entries, settings.policy))
+    return Exit.DONE
+
+
+async def audit_command(settings: Settings, what: str, run_id: UUID | None, *, as_json: bool) -> Exit:
+    """`reconciler audit verify` and `reconciler audit replay`."""
+    async with open_books(settings) as books:
+        if what == "verify":
+            proof = await verify(books.audit)
+        else:
+            policies = await _policies(books)
+            proof = await replay(books.audit, run_id, lambda run: policies.get(run, settings.policy))
+    _say_proof(what, proof, as_json=as_json)
+    return Exit.INTERNAL if proof.faults else Exit.DONE
+
+
+async def _policies(books: Books) -> dict[UUID | None, Policy]:
+    return {run_id: policy_from(stored) for run_id, stored in await books.ledger.policies()}
+
+
+def _say_proof(what: str, proof: Proof, *, as_json: bool) -> None:
+    if as_json:
+        say_json({what: "ok" if not proof.faults else "failed", "entries": proof.entries, "faults": proof.faults})
+        return
+    done = "verified" if what == "verify" else "replayed to the same cause and remedy"
+    say(
+        f"{proof.entries} entries {done}"
+        if not proof.faults
+        else f"{len(proof.faults)} faults in {proof.entries} entries"
+    )
+    for fault in proof.faults:
+        say(f"  {fault}")
+
+
+def migrate_command(settings: Settings) -> Exit:
+    """`reconciler migrate`."""
+    from reconciler.postgres.migrate import migrate  # noqa: PLC0415 - no other command needs psycopg and yoyo
+
+    done = migrate(settings.dsn())
+    for name in done.applied:
+        say(f"applied {name}")
+    say(f"{len(done.applied)} migrations applied, {done.before} had been applied before")
+    return Exit.DONE
+
+
+def guarded(work: Any) -> Exit:
+    """Run a command's coroutine; failures that a user can cause become one line and their exit code."""
+    try:
+        return Exit(asyncio.run(work))
+    except RunStopped as error:
+        complain(str(error))
+        return exit_code_of(error)
+    except TimeoutError:
+        complain("Postgres does not answer in time; check RECONCILER_DATABASE_URL")
+        return Exit.UNREACHABLE

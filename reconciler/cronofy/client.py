@@ -1,0 +1,282 @@
+"""Cronofy for the pipeline: one method per need, each one call or a few, answered in domain values.
+
+Every attempt waits for the shared allowance and is counted. Reads may be repeated, writes only where nothing was
+carried out. Deliberately absent: any decision about an event, and any way to write other than an upsert by `event_id`.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from http import HTTPStatus
+
+import aiohttp
+from yarl import URL
+
+from reconciler.cronofy import errors, wire
+from reconciler.cronofy.breaker import Breaker
+from reconciler.cronofy.errors import CallFailed
+from reconciler.cronofy.grants import Grants
+from reconciler.cronofy.hosts import Host, Hosts
+from reconciler.cronofy.pacing import Pacer
+from reconciler.cronofy.retry import Chance, Sleep, T, Worth, always, unless_in_doubt
+from reconciler.cronofy.transport import Answer, ClientSettings, Request, Transport, checked_base, open_session
+from reconciler.domain.ids import CalendarId, EventKey
+from reconciler.domain.outcome import Applied, InDoubt, Outcome, Unsent
+from reconciler.domain.roster import Roster
+from reconciler.ports import (
+    AccountUnauthorized,
+    AccountUnreadable,
+    Budget,
+    Clock,
+    Credentials,
+    Listing,
+    RequestMeter,
+    RunStopped,
+    TokenStore,
+    UpsertRequest,
+    Window,
+)
+
+__all__ = ["ClientSettings", "CronofyClient", "open_session"]
+
+MOST_PAGES = 10_000
+MOST_ANSWERS = 4
+"""No listing is read beyond so many times `max_response_bytes`: it has to be held in memory."""
+
+PAIRS_TRIED = 3
+"""The caller's tokens, those that somebody stored meanwhile, and refreshed ones."""
+
+BATCH_SIZE = 50
+_ANSWERS_TO_THE_BATCH_ITSELF = frozenset({400, 404, 405, 413, 422})
+"""Refusals of a batch as a whole, which say nothing of its entries: these are sent one by one then."""
+
+Once = Callable[[str, int], Awaitable[Answer]]
+"""One attempt: with which access token, and the number of the attempt."""
+
+
+@dataclass(slots=True)
+class _Write:
+    """One upsert on its way; `outcome` stays as it begins where the way ends early."""
+
+    calendar_id: CalendarId
+    body: bytes = field(repr=False)
+    outcome: Outcome | None = None
+
+
+class CronofyClient:
+    """The port `CalendarApi` over HTTP.
+
+    One per run and process: it remembers which accounts' tokens it has renewed and whether Cronofy shows life.
+    """
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        settings: ClientSettings,
+        tokens: TokenStore,
+        budget: Budget,
+        meter: RequestMeter,
+        clock: Clock,
+        *,
+        sleep: Sleep = asyncio.sleep,
+        chance: Chance = random.random,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._most_bytes = MOST_ANSWERS * settings.max_response_bytes
+        self._hosts = Hosts(None if settings.base_url is None else checked_base(settings.base_url))
+        pacer = Pacer(budget, meter, sleep)
+        self._transport = Transport(session, settings, pacer, Breaker(monotonic), clock, sleep, chance)
+        self._grants = Grants(tokens, self._transport, self._hosts, settings, clock, sleep)
+
+    # ------------------------------------------------------------ reading
+
+    async def list_events(
+        self, who: Credentials, window: Window | None, calendars: Sequence[CalendarId] = ()
+    ) -> Listing:
+        """All managed events of the window (null: of all time), every page followed, deduplicated, deleted included.
+
+        A page that is gone (404) makes it start again, once.
+        """
+        host = self._hosts.of(who.data_center)
+        first = host.events(window, calendars)
+        pages = 0
+        for _ in range(2):
+            events, read = await self._pages(who, host, first)
+            pages += read
+            if events is not None:
+                return Listing({key: entry.read_back for key, entry in events.items()}, pages)
+        raise AccountUnreadable("page_expired", "pages of the listing expired while it was read, twice")
+
+    async def _pages(self, who: Credentials, host: Host, first: URL) -> tuple[dict[EventKey, wire.Listed] | None, int]:
+        """The listing and how many pages were read; no listing where a page is gone."""
+        events: dict[EventKey, wire.Listed] = {}
+        seen: set[URL] = set()
+        size = 0
+        url = first
+        while True:
+            if url in seen or len(seen) >= MOST_PAGES:
+                raise AccountUnreadable("paging_loop", f"the listing does not end ({len(seen)} pages read)")
+            seen.add(url)
+            answer = await self._get(who, "events", url)
+            if answer.status == HTTPStatus.NOT_FOUND and url is not first:
+                return None, len(seen)
+            page = _parsed(answer, wire.read_page)
+            size += len(answer.body)
+            if size > self._most_bytes:
+                raise AccountUnreadable("answer_too_large", "the listing is larger than can be held")
+            wire.merge(events, page)
+            if page.next_page is None:
+                return events, len(seen)
+            url = host.page(page.next_page)
+
+    async def userinfo(self, who: Credentials) -> Roster:
+        """The person's profiles and calendars, as they are now."""
+        host = self._hosts.of(who.data_center)
+        return _parsed(await self._get(who, "userinfo", host.userinfo), wire.read_userinfo)
+
+    async def _get(self, who: Credentials, kind: str, url: URL) -> Answer:
+        async def once(access: str, attempt: int) -> Answer:
+            request = Request(kind, "GET", url, {"Authorization": f"Bearer {access}"})
+            return await self._transport.once(request, who.account_id, attempt)
+
+        try:
+            return await self._authorized(who, once, always)
+        except CallFailed as error:
+            failure = error
+        raise self._transport.given_up(failure)
+
+    async def _authorized(self, who: Credentials, once: Once, worth: Worth) -> Answer:
+        """Attempt with tokens that work: after a 401 those that somebody else stored, then refreshed ones, once.
+
+        Raises:
+            CallFailed: the call itself got no answer.
+            AccountUnauthorized, AccountUnreadable, RunStopped: there are no tokens to be had.
+        """
+        grant = self._grants.grant(who)
+        current = await self._grants.usable(who, grant)
+        tried = 1
+        answer = await self._transport.repeat(partial(once, current.tokens.access), worth)
+        while answer.status == HTTPStatus.UNAUTHORIZED and not current.minted and tried < PAIRS_TRIED:
+            current = await self._grants.another(who, grant, current.tokens)
+            tried += 1
+            answer = await self._transport.repeat(partial(once, current.tokens.access), worth)
+        if answer.status != HTTPStatus.UNAUTHORIZED:
+            return answer
+        raise AccountUnauthorized("401: tokens are not accepted, refreshed ones neither")
+
+    # ------------------------------------------------------------ writing
+
+    async def upsert(self, who: Credentials, requests: Sequence[UpsertRequest]) -> Sequence[Outcome]:
+        """Write events again, in batches of up to 50; one outcome per request, in order.
+
+        What keeps the account from being written at all is an `Unsent` for each. The run's end (`RunStopped`) is
+        raised only where nothing was written before, so that no outcome is lost.
+        """
+        outcomes: list[Outcome | _Write] = [_prepared(request) for request in requests]
+        writes = [entry for entry in outcomes if isinstance(entry, _Write)]
+        reason = "not reached"
+        try:
+            host = self._hosts.of(who.data_center)
+            for begin in range(0, len(writes), BATCH_SIZE):
+                await self._write(who, host, writes[begin : begin + BATCH_SIZE])
+        except (AccountUnauthorized, AccountUnreadable) as error:
+            reason = str(error)
+        except RunStopped as error:
+            if all(write.outcome is None for write in writes):
+                raise
+            reason = str(error)
+        return [entry if not isinstance(entry, _Write) else entry.outcome or Unsent(reason) for entry in outcomes]
+
+    async def _write(self, who: Credentials, host: Host, writes: Sequence[_Write]) -> None:
+        """Send together what has no outcome yet. Entries answered 429 or 503 are sent again under the retry policy."""
+
+        async def once(access: str, attempt: int) -> Answer:
+            left = [write for write in writes if write.outcome is None]
+            answer = await self._transport.once(_upsert(host, access, left), who.account_id, attempt)
+            if len(left) > 1 and answer.ok:
+                await self._heard(answer, left, attempt)
+            elif len(left) == 1 and answer.status != HTTPStatus.UNAUTHORIZED:
+                left[0].outcome = errors.of_written(answer.status, wire.read_error_keys(answer.body), Applied())
+            return answer
+
+        try:
+            answer = await self._authorized(who, once, unless_in_doubt)
+        except CallFailed as error:
+            failure = error
+        else:
+            await self._refused(who, host, writes, answer)
+            return
+        outcome = errors.of_unwritten(failure)
+        if isinstance(outcome, Unsent):
+            raise self._transport.given_up(failure)
+        for write in writes:
+            write.outcome = write.outcome or outcome
+
+    async def _heard(self, answer: Answer, left: Sequence[_Write], attempt: int) -> None:
+        """Take the answers to a batch's entries.
+
+        Raises:
+            Throttled: some were put off; they still have no outcome.
+        """
+        try:
+            entries = wire.read_batch(answer.body)
+        except wire.Malformed as error:
+            entries, reason = (), str(error)
+        else:
+            reason = "the answer to a batch has not as many entries as the batch"
+        if len(entries) != len(left):
+            for write in left:
+                write.outcome = InDoubt(reason)
+            return
+        put_off: CallFailed | None = None
+        for write, entry in zip(left, entries, strict=True):
+            failure = errors.of_status(entry.status, answer.host, None)
+            if isinstance(failure, errors.Throttled):
+                if put_off is None or failure.kind == "rate_limited":
+                    put_off = failure
+            else:
+                write.outcome = errors.of_written(entry.status, entry.keys, Applied())
+        if put_off is None:
+            return
+        if put_off.kind == "rate_limited":
+            put_off = await self._transport.throttled(put_off, attempt)
+        raise put_off
+
+    async def _refused(self, who: Credentials, host: Host, writes: Sequence[_Write], answer: Answer) -> None:
+        """Settle what an answered request left without outcome: a batch that was refused as a whole."""
+        left = [write for write in writes if write.outcome is None]
+        if answer.status in _ANSWERS_TO_THE_BATCH_ITSELF:
+            for write in left:
+                await self._write(who, host, [write])
+            return
+        keys = wire.read_error_keys(answer.body)
+        for write in left:
+            write.outcome = errors.of_written(answer.status, keys, InDoubt("no answer to this entry"))
+
+
+def _prepared(request: UpsertRequest) -> Outcome | _Write:
+    try:
+        return _Write(request.key.calendar_id, wire.upsert_body(request))
+    except wire.Malformed as error:
+        return Unsent(str(error))
+
+
+def _upsert(host: Host, access: str, writes: Sequence[_Write]) -> Request:
+    headers = {"Authorization": f"Bearer {access}", "Content-Type": "application/json; charset=utf-8"}
+    if len(writes) == 1:
+        url = host.upsert(writes[0].calendar_id)
+        return Request("upsert", "POST", url, headers, writes[0].body, body_matters=False)
+    body = wire.batch_body((write.calendar_id, write.body) for write in writes)
+    return Request("batch", "POST", host.batch, headers, body, cost=len(writes))
+
+
+def _parsed(answer: Answer, read: Callable[[bytes], T]) -> T:
+    if not answer.ok:
+        raise errors.of_refused_read(answer.status, answer.host, wire.read_error_keys(answer.body))
+    try:
+        return read(answer.body)
+    except wire.Malformed as error:
+        raise AccountUnreadable("malformed", f"{answer.host}: {error}") from None

@@ -1,0 +1,91 @@
+"""Where an account lives, and the addresses there. A bearer token is shown to no other origin."""
+
+import re
+from collections.abc import Sequence
+from urllib.parse import quote, urlencode
+
+from yarl import URL
+
+from reconciler.cronofy import wire
+from reconciler.domain.ids import CalendarId
+from reconciler.ports import AccountUnreadable, Window
+
+DATA_CENTERS = ("us", "uk", "de", "au", "ca", "sg")
+
+MOST_CALENDARS = 100
+"""More would make an address that servers refuse; all calendars are listed then."""
+
+_PLAIN = re.compile(r"[!-~]+")
+
+
+class Host:
+    """The API of one data centre."""
+
+    def __init__(self, base: URL) -> None:
+        self._base = base
+        self._text = str(base).rstrip("/")
+        self._origin = _origin(base)
+        self.token = self._url("/oauth/token")
+        self.userinfo = self._url("/v1/userinfo")
+        self.batch = self._url("/v1/batch")
+
+    def _url(self, path: str) -> URL:
+        return URL(self._text + path, encoded=True)
+
+    def events(self, window: Window | None, calendars: Sequence[CalendarId]) -> URL:
+        """The first page of what this application wrote, deleted and moved events included."""
+        query = [
+            ("tzid", "Etc/UTC"),
+            ("only_managed", "true"),
+            ("include_deleted", "true"),
+            ("include_moved", "true"),
+        ]
+        if window is not None:
+            query += [("from", window.since.isoformat()), ("to", window.until.isoformat())]
+        if len(calendars) <= MOST_CALENDARS:
+            query += [("calendar_ids[]", calendar) for calendar in calendars]
+        return self._url(f"/v1/events?{urlencode(query, quote_via=quote, safe='')}")
+
+    def upsert(self, calendar_id: CalendarId) -> URL:
+        """Where one event is written."""
+        return self._url(wire.events_path(calendar_id))
+
+    def page(self, address: str) -> URL:
+        """The address of another page, verbatim.
+
+        Raises:
+            AccountUnreadable: it belongs to another origin, or is no address.
+        """
+        try:
+            url = URL(address, encoded=True) if _PLAIN.fullmatch(address) else None
+            if url is not None and _origin(url) == self._origin and "@" not in url.raw_authority:
+                return url
+        except ValueError:
+            pass
+        raise AccountUnreadable("foreign_next_page", f"{self._base.host}: next_page lies outside this origin")
+
+
+def _origin(url: URL) -> tuple[str, str, int | None]:
+    return url.scheme.lower(), (url.raw_host or "").lower(), url.port
+
+
+class Hosts:
+    """All data centres, or the one address that stands in their place."""
+
+    def __init__(self, base: URL | None) -> None:
+        self._hosts = {
+            name: Host(base or URL(f"https://api{'' if name == 'us' else f'-{name}'}.cronofy.com"))
+            for name in DATA_CENTERS
+        }
+
+    def of(self, data_center: str) -> Host:
+        """The API of a data centre; empty means `us`, as in Cronofy's own clients.
+
+        Raises:
+            AccountUnreadable: there is no such data centre.
+        """
+        host = self._hosts.get(data_center.strip().lower() or "us")
+        if host is None:
+            known = " ".join(DATA_CENTERS)
+            raise AccountUnreadable("unknown_data_center", f"its data_center {data_center[:20]!r} is none of {known}")
+        return host

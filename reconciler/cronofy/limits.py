@@ -1,0 +1,62 @@
+"""How long to wait before asking again: arithmetic only. Chance and the time of day arrive as arguments."""
+
+import re
+from datetime import UTC, datetime
+
+LONGEST_WAIT = 120.0
+"""Seconds. A server that asks for more is asked again after this."""
+
+_SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?")
+_HTTP_DATE = "%a, %d %b %Y %H:%M:%S GMT"
+
+
+def http_date(text: str | None) -> datetime | None:
+    """The moment of an HTTP date; null where it is none. Obsolete forms are not read."""
+    try:
+        return datetime.strptime((text or "").strip(), _HTTP_DATE).replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def retry_after(value: str | None, now: datetime) -> float | None:
+    """The seconds a `Retry-After` asks for, at most `LONGEST_WAIT`.
+
+    `now` is the server's own time where it said so: a date is by its clock. Null where the header is missing, no
+    number and no date, or not in the future: the caller's own backoff holds then.
+    """
+    if value is None:
+        return None
+    text = value.strip()
+    if _SECONDS.fullmatch(text):
+        seconds = float(text)
+    else:
+        until = http_date(text)
+        seconds = (until - now).total_seconds() if until else 0.0
+    return min(seconds, LONGEST_WAIT) if seconds > 0 else None
+
+
+def backoff(attempt: int, chance: float, *, base: float = 0.5, longest: float = 20.0) -> float:
+    """Exponential, with full jitter: anything up to `base` after the first attempt, then up to twice that, and so on.
+
+    `chance` is in [0, 1).
+    """
+    return chance * min(longest, base * 2.0 ** min(attempt - 1, 32))
+
+
+def pause_after_429(attempt: int, chance: float) -> float:
+    """How long all keep still after a 429 that does not say: growing, and never a mere instant.
+
+    The limit that was met may be the minute's, so the three pauses of one call together outlast half a minute.
+    """
+    longest = min(LONGEST_WAIT, 10.0 * 2.0 ** min(attempt - 1, 32))
+    return longest * (0.5 + 0.5 * chance)
+
+
+def expires_at(now: datetime, expires_in: float | None) -> datetime | None:
+    """When a token given for `expires_in` seconds ends; null where that is not said or senseless."""
+    if expires_in is None or not 0 < expires_in < _LONGEST_LIFE:
+        return None
+    return datetime.fromtimestamp(now.timestamp() + expires_in, UTC)
+
+
+_LONGEST_LIFE = 10 * 366 * 86_400

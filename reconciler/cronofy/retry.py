@@ -1,0 +1,71 @@
+"""The one retry policy: which failures are worth another attempt, how many attempts, how long between them.
+
+Reading may always be repeated. An upsert is idempotent by its `event_id`, but may already have started a conference:
+after a lost answer the pipeline reads back first, so only what was certainly not carried out is repeated here. A
+refresh of tokens may be repeated after a lost answer, but the refresh token may have been replaced by then: see
+grants.py. The server's word on how long to wait comes first.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, stop_before_delay
+
+from reconciler.cronofy import limits
+from reconciler.cronofy.errors import AnswerLost, CallFailed, NotSent, Throttled
+
+ATTEMPTS = 4
+TIMEOUTS = 2
+"""Attempts that may end in waiting in vain: a hanging account costs no more than this many timeouts."""
+TOTAL_SECONDS = 300.0
+"""No further attempt starts so long after the first."""
+
+Sleep = Callable[[float], Awaitable[None]]
+Chance = Callable[[], float]
+Worth = Callable[[CallFailed], bool]
+T = TypeVar("T")
+
+
+def always(failure: CallFailed) -> bool:
+    """For reads and refreshes: everything that may pass."""
+    return isinstance(failure, NotSent | Throttled | AnswerLost)
+
+
+def unless_in_doubt(failure: CallFailed) -> bool:
+    """For writes: only what was certainly not carried out."""
+    return isinstance(failure, NotSent | Throttled)
+
+
+async def repeat(once: Callable[[int], Awaitable[T]], *, worth: Worth, sleep: Sleep, chance: Chance) -> T:
+    """Attempt `once`, which is told the number of the attempt, until it answers or another attempt is not worth it.
+
+    Raises:
+        CallFailed: the last attempt's.
+    """
+    attempts = timeouts = 0
+
+    async def attempt() -> T:
+        nonlocal attempts
+        attempts += 1
+        return await once(attempts)
+
+    def again(error: BaseException) -> bool:
+        nonlocal timeouts
+        if not isinstance(error, CallFailed):
+            return False
+        timeouts += isinstance(error, AnswerLost) and error.timed_out
+        return timeouts < TIMEOUTS and worth(error)
+
+    def wait(state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        asked = error.wait if isinstance(error, CallFailed) else None
+        return limits.backoff(state.attempt_number, chance()) if asked is None else asked
+
+    retrying = AsyncRetrying(
+        retry=retry_if_exception(again),
+        wait=wait,
+        stop=stop_after_attempt(ATTEMPTS) | stop_before_delay(TOTAL_SECONDS),
+        sleep=sleep,
+        reraise=True,
+    )
+    return await retrying(attempt)

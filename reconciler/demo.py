@@ -1,0 +1,119 @@
+"""`reconciler demo`: an embedded Postgres, a simulated Cronofy and a made-up company, worked by the real commands."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from reconciler.commands import Exit, complain, say
+from reconciler.ports import RunStopped
+from reconciler.postgres.embedded import embedded_postgres
+from reconciler.postgres.loader import load_rows
+from reconciler.simulator import Simulator, server
+from reconciler.simulator.scenarios import Company, company
+
+_GENERATION_S = 3.0
+"""A little longer than the simulator takes to make a link."""
+
+
+def simulate(host: str, port: int, scene_path: str | None, seed: int) -> Exit:
+    """`reconciler simulate`: serve until interrupted."""
+    try:
+        asyncio.run(server.serve(host, port, scene_path, None, seed))
+    except KeyboardInterrupt:
+        return Exit.DONE
+    except (ValueError, OSError, KeyError, TypeError) as error:
+        complain(f"simulate: {error}")
+        return Exit.USAGE
+    return Exit.DONE
+
+
+def demonstrate(output: str, *, keep: bool) -> Exit:
+    """Show the main job on made-up data; everything it starts ends with it."""
+    try:
+        with embedded_postgres() as dsn:
+            return asyncio.run(_demonstrate(dsn, Path(output), keep=keep))
+    except RunStopped as error:
+        complain(str(error))
+        return Exit.CONFIGURATION
+    except KeyboardInterrupt:
+        return Exit.STOPPED
+
+
+async def _demonstrate(dsn: str, output: Path, *, keep: bool) -> Exit:
+    scene = company(datetime.now(UTC))
+    async with Simulator(scene.world) as cronofy:
+        environment = {
+            "RECONCILER_DATABASE_URL": dsn,
+            "RECONCILER_CRONOFY_URL": cronofy.url,
+            "RECONCILER_CRONOFY_CLIENT_ID": scene.world.settings.client_id,
+            "RECONCILER_CRONOFY_CLIENT_SECRET": scene.world.settings.client_secret,
+            "RECONCILER_RATE_PER_SECOND": "400",
+            "RECONCILER_RATE_PER_MINUTE": "20000",
+            "RECONCILER_LOG_LEVEL": "error",
+        }
+        say("1. A database of our own, migrated, with a made-up company: "
+            f"{len(scene.accounts)} accounts, {len(scene.events)} events")  # fmt: skip
+        await _command(environment, "migrate")
+        await load_rows(dsn, scene.accounts, scene.events)
+        say("\n2. The nightly run: reconciler run")
+        first = json.loads(await _command(environment, "run", "--run-key", "demo", "--json", expect={0, 3}))
+        await _show(environment, scene, first)
+        await asyncio.sleep(_GENERATION_S)
+        say("\n3. The next run confirms what was repaired: reconciler run")
+        say(await _command(environment, "run", expect={0, 3}))
+        say("4. The trail proves itself: reconciler audit verify, reconciler audit replay")
+        say((await _command(environment, "audit", "verify")).strip())
+        say((await _command(environment, "audit", "replay")).strip())
+        await _reports(environment, first["run_id"], output)
+        if keep:
+            await _keep(environment)
+    return Exit.DONE
+
+
+async def _show(environment: Mapping[str, str], scene: Company, summary: Mapping[str, Any]) -> None:
+    for cause, number in summary["causes"].items():
+        say(f"   {number:>4}  {cause:<24} {scene.storyline.get(cause, '')}")
+    done = {k: v for k, v in summary["outcomes"].items() if v}
+    say(f"   outcomes {done}, notices queued {summary['notices']['queued']}, requests {summary['requests']['total']}")
+    for error in summary["errors"]:
+        say(f"   left for the next run: {error['account_id']} ({error['kind']})")
+    repaired = next((key for key, cause in scene.expected.items() if cause == "profile_removed"), None)
+    if repaired is not None:
+        say("\n   One event's story: reconciler explain " + " ".join(repaired))
+        text = await _command(environment, "explain", *repaired)
+        say("\n".join(f"   {line}" for line in text.strip().splitlines()))
+
+
+async def _reports(environment: Mapping[str, str], run_id: str, output: Path) -> None:
+    await asyncio.to_thread(output.mkdir, parents=True, exist_ok=True)
+    for form in ("html", "csv"):
+        await _command(environment, "report", "--run", run_id, "--format", form, "-o", str(output / f"report.{form}"))
+    say(f"\nLook at {output}/report.html (per account manager: at risk, waiting for whom, repaired) and report.csv.")
+    say("Next: README.md tells how to connect your own database; `reconciler demo --keep` leaves the servers running.")
+
+
+async def _keep(environment: Mapping[str, str]) -> None:
+    say("\nThe servers run until Ctrl-C. In another terminal:")
+    for name, value in environment.items():
+        say(f"export {name}='{value}'")
+    await asyncio.Event().wait()
+
+
+async def _command(
+    environment: Mapping[str, str], *words: str, expect: frozenset[int] | set[int] = frozenset({0})
+) -> str:
+    """Run the real program; its stdout."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("RECONCILER_")}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "reconciler", *words,
+        env={**inherited, **environment}, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    out, err = await process.communicate()
+    if process.returncode not in expect:
+        raise RunStopped(f"reconciler {words[0]} ended with {process.returncode}: {err.decode().strip()[-500:]}")
+    return out.decode()

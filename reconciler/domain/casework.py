@@ -1,0 +1,162 @@
+"""What goes into one unit of work (an account with its due events) and what comes out of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from reconciler.domain.audit import AuditEntry
+from reconciler.domain.event import CalendarEvent
+from reconciler.domain.evidence import Evidence, KnownProfile, Notified
+from reconciler.domain.ids import AccountId, EventKey, ProfileId
+from reconciler.domain.notice import Addressee, Notice, NoticeChanges
+from reconciler.domain.remedy import Remedy
+from reconciler.domain.roster import Roster
+from reconciler.domain.state import EventState
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a run is limited to. An empty scope is everything that is due; any other ignores `next_read_at`."""
+
+    accounts: tuple[str, ...] = ()
+    customers: tuple[str, ...] = ()
+    managers: tuple[str, ...] = ()
+    providers: tuple[str, ...] = ()
+    profiles: tuple[str, ...] = ()
+    events: tuple[EventKey, ...] = ()
+    causes: tuple[str, ...] = ()
+    starting_before: datetime | None = None
+    starting_after: datetime | None = None
+    written_before: datetime | None = None
+    written_after: datetime | None = None
+
+    def as_json(self) -> dict[str, object]:
+        """The limits that are set, as a plain JSON value."""
+        out: dict[str, object] = {}
+        for name in ("accounts", "customers", "managers", "providers", "profiles", "causes"):
+            if getattr(self, name):
+                out[name] = list(getattr(self, name))
+        if self.events:
+            out["events"] = [str(key) for key in self.events]
+        for name in ("starting_before", "starting_after", "written_before", "written_after"):
+            if getattr(self, name) is not None:
+                out[name] = getattr(self, name).isoformat()
+        return out
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One account of a run's work. `deadline` is the soonest start among its due events."""
+
+    run_id: UUID
+    account_id: AccountId
+    deadline: datetime
+    attempt: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A due event with what is on record about it."""
+
+    event: CalendarEvent
+    state: EventState
+    notified: tuple[Notified, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Caseload:
+    """A unit's due events, soonest first, and what is on record about their account.
+
+    `profiles` describes every conferencing profile ever listed; `listed_before` is how many the last roster held,
+    null where there is none on record.
+    """
+
+    unit: Unit
+    addressee: Addressee
+    data_center: str
+    cases: tuple[Case, ...]
+    profiles: Mapping[ProfileId, KnownProfile] = field(default_factory=dict)
+    listed_before: int | None = None
+    open_notices: tuple[Notice, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HeldCases:
+    """An account's held evidence, to be judged at the end of the run."""
+
+    caseload: Caseload
+    evidence: Mapping[EventKey, Evidence]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """An event judged: the evidence with its cause and remedy, as plans list it."""
+
+    key: EventKey
+    starts_at: datetime
+    cause: str
+    remedy: Remedy
+    evidence: Evidence
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """The application's row after an accepted repair, unless it was written again since `written_at`."""
+
+    key: EventKey
+    profile_id: ProfileId
+    written_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class UnitError:
+    """Why an account, or an event of it, could not be read or written; it stays due."""
+
+    kind: str
+    message: str
+
+
+Counts = dict[str, dict[str, int]]
+"""Named counters in named groups: `events causes outcomes notices requests`."""
+
+
+def added(one: Counts, other: Counts) -> Counts:
+    """The sum of two sets of counters."""
+    total = {group: dict(values) for group, values in one.items()}
+    for group, values in other.items():
+        mine = total.setdefault(group, {})
+        for name, number in values.items():
+            mine[name] = mine.get(name, 0) + number
+    return total
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """How a provider did in this unit, over the events that count towards an outage."""
+
+    overdue: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class UnitResult:
+    """Everything one unit decided, to be recorded in a single transaction.
+
+    `roster` is null where userinfo was not read. `held` is evidence whose verdict waits for the end of the run.
+    """
+
+    unit: Unit
+    addressee: Addressee
+    at: datetime
+    states: tuple[EventState, ...] = ()
+    corrections: tuple[Correction, ...] = ()
+    entries: tuple[AuditEntry, ...] = ()
+    notices: NoticeChanges = field(default_factory=NoticeChanges)
+    roster: Roster | None = None
+    held: tuple[tuple[EventKey, Evidence], ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+    park: str | None = None
+    error: UnitError | None = None
+    counts: Counts = field(default_factory=dict)
+    observed: Mapping[str, Observed] = field(default_factory=dict)

@@ -1,0 +1,68 @@
+"""A calendar event as the application wrote it, and the video part of one as Cronofy shows it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from reconciler.domain.ids import AccountId, EventKey, ProfileId
+from reconciler.domain.times import EventTime
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """The read-back shows no conferencing: key missing, null or an empty object."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """`{"pending": true}`: not generated yet, or failing and being tried again; a read cannot tell which."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """The event has its link. `provider_name` is null for an explicit one."""
+
+    join_url: str
+    provider_name: str | None
+
+
+Conferencing = Absent | Pending | Assigned
+
+
+class BodyState(StrEnum):
+    """Whether the stored upsert body can be sent again, and if not, why."""
+
+    USABLE = "usable"
+    MISSING = "missing"
+    NOT_AN_OBJECT = "not_an_object"
+    OTHER_EVENT = "other_event"
+    """Its `event_id` is absent or another one: sending it would write another event."""
+    TIMES_UNREADABLE = "times_unreadable"
+    """Its start or end cannot be read, so it cannot be told whether the person moved the event."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBody:
+    """What a decision needs to know of the body that the application last wrote; the rest stays unread."""
+
+    state: BodyState
+    start: EventTime | None = None
+    end: EventTime | None = None
+    tzid: str | None = None
+
+
+NO_BODY = StoredBody(BodyState.MISSING)
+
+
+@dataclass(frozen=True, slots=True)
+class CalendarEvent:
+    """One row of the application's `events` relation. `body_text` is the stored upsert body, as JSON text."""
+
+    key: EventKey
+    account_id: AccountId
+    starts_at: datetime
+    ends_at: datetime | None
+    profile_id: ProfileId
+    written_at: datetime
+    body: StoredBody
+    body_text: str | None

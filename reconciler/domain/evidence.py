@@ -1,0 +1,209 @@
+"""Every fact a decision may use, frozen, with when it was observed.
+
+Evidence is what the audit trail stores: join URLs, relink URLs, tokens and bodies are deliberately not part of it.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from reconciler.domain.event import Absent, Assigned, Conferencing, Pending, StoredBody
+from reconciler.domain.ids import ProfileId
+from reconciler.domain.roster import ConferencingProfile
+from reconciler.domain.times import EventTime
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The listing showed the event. `start` and `end` are null where the calendar's own cannot be read."""
+
+    conferencing: Conferencing
+    start: EventTime
+    end: EventTime
+    deleted: bool
+    cancelled: bool
+    start_text: str
+    end_text: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotListed:
+    """A complete listing, deleted events included, did not show it, for the `times`-th time in a row."""
+
+    times: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """The account, a page or this event could not be read in this run."""
+
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unauthorized:
+    """Cronofy will not let us read this account until the person authorises again."""
+
+    reason: str
+
+
+ReadBack = Found | NotListed | Unreadable | Unauthorized
+
+
+@dataclass(frozen=True, slots=True)
+class CalendarFact:
+    """The event's calendar in the roster. `listed` is false when the roster knows no such calendar.
+
+    `integrated` null: Cronofy does not say. `profile_*` null: the calendar belongs to no listed profile.
+    """
+
+    listed: bool
+    deleted: bool
+    readonly: bool
+    integrated: bool | None
+    profile_id: ProfileId | None
+    profile_provider: str | None
+    profile_connected: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class RosterFact:
+    """The part of the roster that this event's decision may use. `calendar` null: calendars are not listed at all."""
+
+    conferencing: tuple[ConferencingProfile, ...]
+    calendar: CalendarFact | None
+
+    def profile(self, profile_id: ProfileId) -> ConferencingProfile | None:
+        """The conferencing profile of that id, if listed."""
+        return next((p for p in self.conferencing if p.profile_id == profile_id), None)
+
+    @property
+    def connected(self) -> tuple[ConferencingProfile, ...]:
+        """The connected conferencing profiles, as listed."""
+        return tuple(p for p in self.conferencing if p.connected)
+
+    @property
+    def integrated(self) -> bool | None:
+        """Whether the calendar offers its own video service; null when not known."""
+        return self.calendar.integrated if self.calendar else None
+
+
+@dataclass(frozen=True, slots=True)
+class KnownProfile:
+    """A profile as the last roster on record that listed it described it."""
+
+    provider_name: str
+    profile_name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Notified:
+    """Something Cronofy pushed about this event."""
+
+    type: str
+    subtype: str | None
+    at: datetime
+
+
+CONFERENCING_FAILING = "conferencing_failing"
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A re-upsert that Cronofy refused since the application last wrote the event. Never repeated unchanged.
+
+    `keys` are Cronofy's error keys; `about_profile`: it was the profile that was refused, so another may do.
+    """
+
+    profile_id: ProfileId
+    keys: tuple[str, ...]
+    about_profile: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """All that is known of one calendar event at the moment of decision, `now`.
+
+    `starts_at` and `written_at` are the application's, `read_back` is Cronofy's, `repaired_at` and `repairs` our own.
+    `roster` is null where no rule needed it. `previous` describes the asked profile as last listed.
+    `open_incidents` names the providers with an open incident.
+    """
+
+    now: datetime
+    asked: ProfileId
+    starts_at: datetime
+    written_at: datetime
+    body: StoredBody
+    read_back: ReadBack
+    roster: RosterFact | None = None
+    previous: KnownProfile | None = None
+    repaired_at: datetime | None = None
+    repairs: int = 0
+    notified: tuple[Notified, ...] = ()
+    rejections: tuple[Rejection, ...] = ()
+    open_incidents: tuple[str, ...] = ()
+
+    @property
+    def touched_at(self) -> datetime:
+        """When the event was last written, by the application or by our last repair."""
+        return max(self.written_at, self.repaired_at) if self.repaired_at else self.written_at
+
+    @property
+    def age(self) -> timedelta:
+        """How long ago the event was last written."""
+        return self.now - self.touched_at
+
+    @property
+    def found(self) -> Found | None:
+        """The event as the calendar has it, if it was listed."""
+        return self.read_back if isinstance(self.read_back, Found) else None
+
+    @property
+    def has_link(self) -> bool:
+        """Whether the read-back carries a join URL."""
+        return self.found is not None and isinstance(self.found.conferencing, Assigned)
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether the read-back says that the link is still to come."""
+        return self.found is not None and isinstance(self.found.conferencing, Pending)
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether the read-back shows no conferencing at all."""
+        return self.found is not None and isinstance(self.found.conferencing, Absent)
+
+    def failing_since_written(self, subtype: str | None) -> bool:
+        """Whether Cronofy pushed a failure of that subtype (null: without one) since the event was last written."""
+        return any(
+            n.type == CONFERENCING_FAILING and n.subtype == subtype and n.at > self.touched_at for n in self.notified
+        )
+
+    @property
+    def asked_profile(self) -> ConferencingProfile | None:
+        """The one listed profile that the event asks for; for `default` only where it can be no other."""
+        if self.roster is None:
+            return None
+        profile = self.roster.profile(self.asked)
+        if profile is None and self.asked == "default" and len(self.roster.conferencing) == 1:
+            return self.roster.conferencing[0]
+        return profile
+
+    @property
+    def provider(self) -> str | None:
+        """The provider whose connected profile should make the link, where that is certain."""
+        if self.roster is None:
+            return None
+        if self.asked == "default":
+            providers = {p.provider_name for p in self.roster.connected}
+            return providers.pop() if len(providers) == 1 and self._all_connected else None
+        profile = self.roster.profile(self.asked)
+        return profile.provider_name if profile and profile.connected else None
+
+    @property
+    def _all_connected(self) -> bool:
+        return self.roster is not None and len(self.roster.connected) == len(self.roster.conferencing)
+
+    def needs_roster(self) -> bool:
+        """Whether any rule after the read itself may need the roster: no link yet, and still to come."""
+        return not self.has_link and not isinstance(self.read_back, Unreadable | Unauthorized)

@@ -1,0 +1,221 @@
+"""Evidence as the audit trail stores it, and back again, so that a verdict can be replayed.
+
+Carries no join URL: that there was one is all that a rule asks.
+"""
+
+from datetime import date, datetime
+from typing import Any, assert_never
+
+from reconciler.domain.event import Absent, Assigned, BodyState, Conferencing, Pending, StoredBody
+from reconciler.domain.evidence import (
+    CalendarFact,
+    Evidence,
+    Found,
+    KnownProfile,
+    Notified,
+    NotListed,
+    ReadBack,
+    Rejection,
+    RosterFact,
+    Unauthorized,
+    Unreadable,
+)
+from reconciler.domain.ids import ProfileId
+from reconciler.domain.roster import ConferencingProfile
+from reconciler.domain.times import AllDay, EventTime, Instant
+
+EVIDENCE_VERSION = 1
+LINK_KEPT_ELSEWHERE = "kept in event_states"
+
+Json = dict[str, Any]
+
+
+def evidence_json(e: Evidence) -> Json:
+    """A plain JSON value that `evidence_from` turns into equal evidence (but for the join URL)."""
+    out: Json = {
+        "version": EVIDENCE_VERSION,
+        "now": e.now.isoformat(),
+        "asked": e.asked,
+        "starts_at": e.starts_at.isoformat(),
+        "written_at": e.written_at.isoformat(),
+        "body": {
+            "state": e.body.state.value,
+            "start": _time_json(e.body.start),
+            "end": _time_json(e.body.end),
+            "tzid": e.body.tzid,
+        },
+        "read_back": _read_back_json(e.read_back),
+        "repairs": e.repairs,
+    }
+    if e.roster is not None:
+        out["roster"] = _roster_json(e.roster)
+    if e.previous is not None:
+        out["previous"] = {"provider_name": e.previous.provider_name, "profile_name": e.previous.profile_name}
+    if e.repaired_at is not None:
+        out["repaired_at"] = e.repaired_at.isoformat()
+    if e.notified:
+        out["notified"] = [{"type": n.type, "subtype": n.subtype, "at": n.at.isoformat()} for n in e.notified]
+    if e.rejections:
+        out["rejections"] = rejections_json(e.rejections)
+    if e.open_incidents:
+        out["open_incidents"] = list(e.open_incidents)
+    return out
+
+
+def evidence_from(stored: Json) -> Evidence:
+    """The evidence that was stored.
+
+    Raises:
+        KeyError, ValueError: it is none, or of a version that this program does not know.
+    """
+    if stored["version"] != EVIDENCE_VERSION:
+        raise ValueError(f"evidence of version {stored['version']}, this program reads {EVIDENCE_VERSION}")
+    body = stored["body"]
+    roster, previous, repaired = stored.get("roster"), stored.get("previous"), stored.get("repaired_at")
+    return Evidence(
+        now=datetime.fromisoformat(stored["now"]),
+        asked=ProfileId(stored["asked"]),
+        starts_at=datetime.fromisoformat(stored["starts_at"]),
+        written_at=datetime.fromisoformat(stored["written_at"]),
+        body=StoredBody(
+            BodyState(body["state"]), _time_or_none(body["start"]), _time_or_none(body["end"]), body["tzid"]
+        ),
+        read_back=_read_back(stored["read_back"]),
+        roster=_roster(roster) if roster is not None else None,
+        previous=KnownProfile(previous["provider_name"], previous["profile_name"]) if previous else None,
+        repaired_at=datetime.fromisoformat(repaired) if repaired else None,
+        repairs=stored["repairs"],
+        notified=tuple(
+            Notified(n["type"], n["subtype"], datetime.fromisoformat(n["at"])) for n in stored.get("notified", ())
+        ),
+        rejections=rejections_from(stored.get("rejections", [])),
+        open_incidents=tuple(stored.get("open_incidents", ())),
+    )
+
+
+def rejections_json(rejections: tuple[Rejection, ...]) -> list[Json]:
+    """Rejections as a plain JSON value."""
+    return [{"profile_id": r.profile_id, "keys": list(r.keys), "about_profile": r.about_profile} for r in rejections]
+
+
+def rejections_from(stored: list[Json]) -> tuple[Rejection, ...]:
+    """The rejections that were stored."""
+    return tuple(Rejection(ProfileId(r["profile_id"]), tuple(r["keys"]), r["about_profile"]) for r in stored)
+
+
+def _time_json(value: EventTime | None) -> str | None:
+    match value:
+        case None:
+            return None
+        case AllDay(day):
+            return day.isoformat()
+        case Instant(at):
+            return at.isoformat()
+    assert_never(value)
+
+
+def _time(text: str) -> EventTime:
+    return Instant(datetime.fromisoformat(text)) if "T" in text else AllDay(date.fromisoformat(text))
+
+
+def _time_or_none(text: str | None) -> EventTime | None:
+    return _time(text) if text is not None else None
+
+
+def _read_back_json(read: ReadBack) -> Json:
+    match read:
+        case Found():
+            return {
+                "kind": "found",
+                "conferencing": _conferencing_json(read.conferencing),
+                "start": _time_json(read.start),
+                "end": _time_json(read.end),
+                "deleted": read.deleted,
+                "cancelled": read.cancelled,
+                "start_text": read.start_text,
+                "end_text": read.end_text,
+            }
+        case NotListed(times):
+            return {"kind": "not_listed", "times": times}
+        case Unreadable(kind, message):
+            return {"kind": "unreadable", "why": kind, "message": message}
+        case Unauthorized(reason):
+            return {"kind": "unauthorized", "reason": reason}
+    assert_never(read)
+
+
+def _read_back(stored: Json) -> ReadBack:
+    match stored["kind"]:
+        case "found":
+            return Found(
+                _conferencing(stored["conferencing"]),
+                _time(stored["start"]),
+                _time(stored["end"]),
+                stored["deleted"],
+                stored["cancelled"],
+                stored["start_text"],
+                stored["end_text"],
+            )
+        case "not_listed":
+            return NotListed(stored["times"])
+        case "unreadable":
+            return Unreadable(stored["why"], stored["message"])
+        case "unauthorized":
+            return Unauthorized(stored["reason"])
+        case other:
+            raise ValueError(f"no read-back is called {other!r}")
+
+
+def _conferencing_json(conferencing: Conferencing) -> Json:
+    match conferencing:
+        case Absent():
+            return {"state": "absent"}
+        case Pending():
+            return {"state": "pending"}
+        case Assigned(_, provider_name):
+            return {"state": "assigned", "provider_name": provider_name}
+    assert_never(conferencing)
+
+
+def _conferencing(stored: Json) -> Conferencing:
+    match stored["state"]:
+        case "absent":
+            return Absent()
+        case "pending":
+            return Pending()
+        case "assigned":
+            return Assigned(LINK_KEPT_ELSEWHERE, stored["provider_name"])
+        case other:
+            raise ValueError(f"no conferencing is called {other!r}")
+
+
+def _roster_json(roster: RosterFact) -> Json:
+    calendar = roster.calendar
+    return {
+        "conferencing": [
+            {
+                "profile_id": p.profile_id,
+                "provider_name": p.provider_name,
+                "profile_name": p.profile_name,
+                "connected": p.connected,
+            }
+            for p in roster.conferencing
+        ],
+        "calendar": None
+        if calendar is None
+        else {
+            "listed": calendar.listed,
+            "deleted": calendar.deleted,
+            "readonly": calendar.readonly,
+            "integrated": calendar.integrated,
+            "profile_id": calendar.profile_id,
+            "profile_provider": calendar.profile_provider,
+            "profile_connected": calendar.profile_connected,
+        },
+    }
+
+
+def _roster(stored: Json) -> RosterFact:
+    profiles = tuple(ConferencingProfile(**p) for p in stored["conferencing"])
+    calendar = stored["calendar"]
+    return RosterFact(profiles, CalendarFact(**calendar) if calendar is not None else None)

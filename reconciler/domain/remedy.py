@@ -1,0 +1,295 @@
+"""What we propose to do about a finding, and the replacement for a lost profile.
+
+A removed profile calls for a re-upsert, a disconnected one for a notice: Cronofy finishes by itself after a relink.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import assert_never
+
+from reconciler.domain.cause import Cause, Finding
+from reconciler.domain.event import BodyState
+from reconciler.domain.evidence import Evidence, Found, KnownProfile, RosterFact
+from reconciler.domain.ids import DEFAULT, INTEGRATED, RETIRED_8X8, ProfileId, names_profile
+from reconciler.domain.policy import Policy, Substitute
+from reconciler.domain.roster import ConferencingProfile
+from reconciler.domain.times import same_time
+
+
+class NoticeKind(StrEnum):
+    """What a notice asks a person to do."""
+
+    RELINK_CONFERENCING = "relink_conferencing"
+    RELINK_CALENDAR = "relink_calendar"
+    REAUTHORIZE_ACCOUNT = "reauthorize_account"
+    CONNECT_CONFERENCING = "connect_conferencing"
+    RESTORE_LICENCE = "restore_licence"
+
+
+class ProviderChange(StrEnum):
+    """Whether a replacement makes the link with another provider than before."""
+
+    SAME = "same"
+    CHANGED = "changed"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """The person moved the event: its times as the calendar has them now, sent again as they were read."""
+
+    start_text: str
+    end_text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Nothing to do in this run, and nothing learnt: the state stays as it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """The question is closed: linked, deleted or past."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Cronofy or the provider will finish by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reupsert:
+    """Write the stored body again with another `profile_id`, and with the calendar's times if the person moved it."""
+
+    profile_id: ProfileId
+    provider_name: str | None
+    change: ProviderChange
+    drift: Drift | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Notify:
+    """Queue a notice; `profile_id` says which profile it is about, null where it is about none."""
+
+    kind: NoticeKind
+    profile_id: ProfileId | None = None
+    provider_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Park:
+    """Stop reading the account until the person authorises again, and ask them to."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Tell the account manager; no machine can do more. `reason` says why where the cause does not."""
+
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Escalate:
+    """Hand it to a person with everything Cronofy's support asks for."""
+
+    reason: str
+
+
+Remedy = Leave | Settle | Wait | Reupsert | Notify | Park | Report | Escalate
+
+REMEDY_NAMES: dict[type[Remedy], str] = {
+    Leave: "leave",
+    Settle: "settle",
+    Wait: "wait",
+    Reupsert: "reupsert",
+    Notify: "notify",
+    Park: "park",
+    Report: "report",
+    Escalate: "escalate",
+}
+
+
+def remedy_json(remedy: Remedy) -> dict[str, object]:
+    """A remedy with all that distinguishes it from another of its kind, as the audit trail and plans store it."""
+    detail: dict[str, object] = {"remedy": REMEDY_NAMES[type(remedy)]}
+    match remedy:
+        case Reupsert(profile_id, provider_name, change, drift):
+            detail |= {
+                "profile_id": profile_id,
+                "provider_name": provider_name,
+                "provider_change": change.value,
+            }
+            if drift is not None:
+                detail["drift"] = {"start": drift.start_text, "end": drift.end_text}
+        case Notify(kind, profile_id, provider_name):
+            detail |= {"kind": kind.value, "profile_id": profile_id, "provider_name": provider_name}
+        case Park(reason) | Escalate(reason):
+            detail["reason"] = reason
+        case Report(reason):
+            detail |= {"reason": reason} if reason else {}
+        case Leave() | Settle() | Wait():
+            pass
+    return detail
+
+
+def remedy_text(remedy: Remedy) -> str:
+    """A remedy in one short phrase: what tells a verdict from the one before it."""
+    match remedy:
+        case Reupsert(profile_id):
+            return f"reupsert {profile_id}"
+        case Notify(kind, profile_id):
+            return f"notify {kind.value} {profile_id or ''}".rstrip()
+        case Leave() | Settle() | Wait() | Park() | Report() | Escalate():
+            return REMEDY_NAMES[type(remedy)]
+    assert_never(remedy)
+
+
+def choose(finding: Finding, policy: Policy) -> Remedy:
+    """The one remedy for a finding."""
+    evidence = finding.evidence
+    match finding.cause:
+        case Cause.UNREADABLE:
+            return Leave()
+        case Cause.ACCOUNT_UNAUTHORIZED:
+            return Park(getattr(evidence.read_back, "reason", "unauthorized"))
+        case Cause.EVENT_DELETED | Cause.EVENT_PAST | Cause.ASSIGNED:
+            return Settle()
+        case Cause.EVENT_MISSING | Cause.CALENDAR_UNAVAILABLE | Cause.CONFERENCING_ABSENT:
+            return Report()
+        case Cause.CALENDAR_DISCONNECTED:
+            return _about_calendar(NoticeKind.RELINK_CALENDAR, evidence)
+        case Cause.SETTLING | Cause.PROVIDER_OUTAGE:
+            return Wait()
+        case Cause.PROVIDER_RETIRED | Cause.PROFILE_REMOVED | Cause.INTEGRATED_UNAVAILABLE:
+            return _repair(finding, policy)
+        case Cause.PROFILE_DISCONNECTED:
+            return _relink(evidence)
+        case Cause.MISSING_MEETING_URL:
+            return _about_calendar(NoticeKind.RESTORE_LICENCE, evidence)
+        case Cause.UNEXPLAINED:
+            if evidence.found is not None and evidence.age >= policy.escalate_after:
+                return Escalate("pending past the escalation age without a known cause")
+            return Wait()
+    assert_never(finding.cause)
+
+
+def _about_calendar(kind: NoticeKind, evidence: Evidence) -> Notify:
+    calendar = evidence.roster.calendar if evidence.roster else None
+    if calendar is None:
+        return Notify(kind)
+    return Notify(kind, calendar.profile_id, calendar.profile_provider)
+
+
+def _relink(evidence: Evidence) -> Notify:
+    """The disconnected profile; for `default` the first listed, whose relink alone lets Cronofy finish."""
+    roster = evidence.roster or RosterFact((), None)
+    lost = roster.profile(evidence.asked) or next(iter(roster.conferencing))
+    return Notify(NoticeKind.RELINK_CONFERENCING, lost.profile_id, lost.provider_name)
+
+
+_UNUSABLE_BODY = {
+    BodyState.MISSING: "no stored body to send again",
+    BodyState.NOT_AN_OBJECT: "the stored body is no JSON object",
+    BodyState.OTHER_EVENT: "the stored body does not carry this event's event_id",
+    BodyState.TIMES_UNREADABLE: "start or end in the stored body cannot be read",
+}
+
+
+def _repair(finding: Finding, policy: Policy) -> Remedy:
+    evidence = finding.evidence
+    found = evidence.found
+    replacement = replacement_for(finding, policy)
+    if replacement is None:
+        lost = evidence.asked if names_profile(evidence.asked) else None
+        return Notify(
+            NoticeKind.CONNECT_CONFERENCING,
+            lost,
+            evidence.previous.provider_name if evidence.previous else None,
+        )
+    if evidence.body.state is not BodyState.USABLE:
+        return Report(_UNUSABLE_BODY[evidence.body.state])
+    refused = next((r for r in evidence.rejections if not r.about_profile), None)
+    if refused is not None:
+        return Report(f"Cronofy rejects the stored body: {', '.join(refused.keys) or 'no reason given'}")
+    if evidence.repairs >= policy.max_repairs_per_event:
+        return Escalate(f"repaired {evidence.repairs} times without a link")
+    return Reupsert(
+        replacement.profile_id,
+        replacement.provider_name,
+        replacement.change,
+        _drift(evidence, found) if found else None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """The profile to ask for instead of a lost one."""
+
+    profile_id: ProfileId
+    provider_name: str | None
+    change: ProviderChange
+
+
+def replacement_for(finding: Finding, policy: Policy) -> Replacement | None:
+    """The replacement for a lost profile, deterministic: the first that fits, or none.
+
+    A connected profile of the same provider (the one of the same name, else the first listed); the only connected
+    profile; `default` when any profile is connected; `integrated` when the calendar offers it.
+    """
+    evidence = finding.evidence
+    roster = evidence.roster or RosterFact((), None)
+    before = _provider_before(evidence)
+    tried = {evidence.asked, *(r.profile_id for r in evidence.rejections)}
+    candidates = [p for p in roster.connected if p.profile_id not in tried]
+    chosen = _same_provider(evidence.previous, candidates)
+    if chosen is None and policy.substitute is Substitute.ANY:
+        chosen = _any_provider(finding.cause, roster, candidates, before)
+    return chosen if chosen is None or chosen.profile_id not in tried else None
+
+
+def _provider_before(evidence: Evidence) -> str | None:
+    if evidence.asked == RETIRED_8X8:
+        return RETIRED_8X8
+    if evidence.asked == INTEGRATED:
+        return evidence.roster.calendar.profile_provider if evidence.roster and evidence.roster.calendar else None
+    return evidence.previous.provider_name if evidence.previous else None
+
+
+def _same_provider(previous: KnownProfile | None, candidates: list[ConferencingProfile]) -> Replacement | None:
+    if previous is None:
+        return None
+    same = [p for p in candidates if p.provider_name == previous.provider_name]
+    named = [p for p in same if p.profile_name is not None and p.profile_name == previous.profile_name]
+    for profile in (*named, *same):
+        return Replacement(profile.profile_id, profile.provider_name, ProviderChange.SAME)
+    return None
+
+
+def _any_provider(
+    cause: Cause, roster: RosterFact, candidates: list[ConferencingProfile], before: str | None
+) -> Replacement | None:
+    if len(candidates) == 1 or (candidates and cause is Cause.INTEGRATED_UNAVAILABLE):
+        only = candidates[0]
+        return Replacement(only.profile_id, only.provider_name, _change(before, only.provider_name))
+    if candidates:
+        return Replacement(DEFAULT, None, ProviderChange.UNKNOWN)
+    if roster.integrated and cause is not Cause.INTEGRATED_UNAVAILABLE:
+        return Replacement(INTEGRATED, None, ProviderChange.CHANGED if before else ProviderChange.UNKNOWN)
+    return None
+
+
+def _change(before: str | None, after: str | None) -> ProviderChange:
+    if before is None or after is None:
+        return ProviderChange.UNKNOWN
+    return ProviderChange.SAME if before == after else ProviderChange.CHANGED
+
+
+def _drift(evidence: Evidence, found: Found) -> Drift | None:
+    start, end = evidence.body.start, evidence.body.end
+    if start is None or end is None:
+        return None
+    if same_time(start, found.start) and same_time(end, found.end):
+        return None
+    return Drift(found.start_text, found.end_text)

@@ -1,0 +1,111 @@
+"""A run's books: how it is begun, what it counted, and the summary that people and programs read."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from reconciler.domain.casework import Counts
+from reconciler.domain.cause import Cause
+
+OUTCOME_COUNTERS = (
+    "repaired", "repair_rejected", "repair_in_doubt", "confirmed", "noticed", "waiting", "escalated", "reported",
+)  # fmt: skip
+REQUEST_COUNTERS = ("total", "events", "userinfo", "upsert", "batch", "token", "retried", "refused")
+NOTICE_COUNTERS = ("queued", "updated", "resolved")
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """A run as it is begun. `trigger` is one of `schedule on_demand webhook console`."""
+
+    run_id: UUID
+    run_key: str | None
+    trigger: str
+    reason: str | None
+    scope: Mapping[str, object]
+    dry_run: bool
+    started_at: datetime
+    policy: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """A run's units, counted. `remaining` were not worked: stopped before, or in another run's hands."""
+
+    units: int
+    events: int
+    done: int
+    failed: int
+    parked: int
+    remaining: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderShare:
+    """How a provider does over the events that count towards an outage; `accounts` have something overdue."""
+
+    overdue: int
+    total: int
+    accounts: int
+
+    @property
+    def is_outage(self) -> bool:
+        """At least five accounts and at least half of the events."""
+        return self.accounts >= OUTAGE_ACCOUNTS and 2 * self.overdue >= self.total
+
+    @property
+    def is_over(self) -> bool:
+        """Under a tenth of the events."""
+        return 10 * self.overdue < self.total
+
+    def as_json(self) -> dict[str, object]:
+        """As an incident's evidence."""
+        return {"overdue": self.overdue, "events": self.total, "accounts": self.accounts}
+
+
+OUTAGE_ACCOUNTS = 5
+
+
+def summary(
+    run: RunRow,
+    status: str,
+    finished_at: datetime,
+    totals: Totals,
+    counts: Counts,
+    incidents: Mapping[str, int],
+    errors: Sequence[Mapping[str, str]],
+) -> dict[str, Any]:
+    """What a run did, as `run --json` prints it and `runs.summary` keeps it."""
+
+    def group(name: str, members: Sequence[str]) -> dict[str, int]:
+        return {member: counts.get(name, {}).get(member, 0) for member in members}
+
+    causes = counts.get("causes", {})
+    return {
+        "run_id": str(run.run_id),
+        "run_key": run.run_key,
+        "status": status,
+        "dry_run": run.dry_run,
+        "trigger": run.trigger,
+        "reason": run.reason,
+        "scope": dict(run.scope),
+        "started_at": run.started_at.isoformat(),
+        "finished_at": finished_at.isoformat(),
+        "duration_seconds": round((finished_at - run.started_at).total_seconds(), 3),
+        "accounts": {
+            "due": totals.units,
+            "done": totals.done,
+            "failed": totals.failed,
+            "parked": totals.parked,
+            "left": totals.remaining,
+        },
+        "events": {"due": totals.events, **group("events", ("read", "settled"))},
+        "causes": {cause.value: causes[cause] for cause in Cause if causes.get(cause)},
+        "outcomes": group("outcomes", OUTCOME_COUNTERS),
+        "notices": group("notices", NOTICE_COUNTERS),
+        "incidents": {"opened": incidents.get("opened", 0), "closed": incidents.get("closed", 0)},
+        "requests": group("requests", REQUEST_COUNTERS),
+        "errors": [dict(error) for error in errors],
+    }

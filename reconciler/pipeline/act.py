@@ -1,0 +1,116 @@
+"""Carries out the re-upserts of one account: intent recorded, sent in batches, doubts resolved by reading."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from reconciler.domain.audit import AuditEntry, AuditTag
+from reconciler.domain.casework import Unit
+from reconciler.domain.event import Assigned
+from reconciler.domain.evidence import Found
+from reconciler.domain.evidence_json import evidence_json
+from reconciler.domain.ids import EventKey
+from reconciler.domain.outcome import Applied, InDoubt, Outcome, Unneeded
+from reconciler.domain.remedy import REMEDY_NAMES, Reupsert, remedy_json
+from reconciler.pipeline.judge import Judged
+from reconciler.pipeline.read_back import window_for
+from reconciler.ports import (
+    AccountUnauthorized,
+    AccountUnreadable,
+    CalendarApi,
+    CaseStore,
+    Credentials,
+    Intent,
+    UpsertRequest,
+    Window,
+)
+
+Repair = tuple[Judged, Reupsert]
+
+
+async def repair(
+    api: CalendarApi,
+    store: CaseStore,
+    who: Credentials,
+    unit: Unit,
+    repairs: Sequence[Repair],
+    events_read: int,
+    now: datetime,
+) -> dict[EventKey, Outcome]:
+    """Write events again; one outcome per event.
+
+    Raises:
+        SafetyLimitReached: a limit of the run does not allow it; nothing was written.
+        RunStopped: Cronofy or Postgres as a whole is gone.
+    """
+    bodies = await store.intend(
+        Intent(
+            unit=unit,
+            at=now,
+            events_read=events_read,
+            writes={item.key: (item.case.event.written_at, remedy.profile_id) for item, remedy in repairs},
+            entries=[intent_entry(unit, item, remedy) for item, remedy in repairs],
+        )
+    )
+    requests = [
+        UpsertRequest(item.key, bodies[item.key], remedy.profile_id, remedy.drift)
+        for item, remedy in repairs
+        if item.key in bodies
+    ]
+    outcomes: dict[EventKey, Outcome] = {
+        item.key: Unneeded("the application wrote or cancelled it meanwhile") for item, _ in repairs
+    }
+    outcomes.update(await _send(api, who, requests))
+    in_doubt = [r for r in requests if isinstance(outcomes[r.key], InDoubt)]
+    if in_doubt:
+        events = {item.key: item.case.event for item, _ in repairs}
+        window = window_for([events[r.key] for r in in_doubt], now)
+        outcomes.update(await _resolve(api, who, in_doubt, window, outcomes))
+    return outcomes
+
+
+async def _send(api: CalendarApi, who: Credentials, requests: Sequence[UpsertRequest]) -> dict[EventKey, Outcome]:
+    if not requests:
+        return {}
+    answers = await api.upsert(who, requests)
+    return {request.key: answer for request, answer in zip(requests, answers, strict=True)}
+
+
+async def _resolve(
+    api: CalendarApi,
+    who: Credentials,
+    in_doubt: Sequence[UpsertRequest],
+    window: Window,
+    outcomes: Mapping[EventKey, Outcome],
+) -> dict[EventKey, Outcome]:
+    """After a lost answer: read; a link proves that it took effect, none lets it be sent once more (same event id)."""
+    try:
+        listing = await api.list_events(who, window)
+    except (AccountUnreadable, AccountUnauthorized):
+        return {r.key: outcomes[r.key] for r in in_doubt}
+    resolved: dict[EventKey, Outcome] = {}
+    again = []
+    for request in in_doubt:
+        shown = listing.events.get(request.key)
+        if isinstance(shown, Found) and isinstance(shown.conferencing, Assigned):
+            resolved[request.key] = Applied()
+        elif isinstance(shown, Found) and not shown.deleted and not shown.cancelled:
+            again.append(request)
+        else:
+            resolved[request.key] = outcomes[request.key]
+    return {**resolved, **await _send(api, who, again)}
+
+
+def intent_entry(unit: Unit, item: Judged, remedy: Reupsert) -> AuditEntry:
+    """The entry that stands before a write, with everything it rests on."""
+    return AuditEntry(
+        tag=AuditTag.REPAIR_INTENDED,
+        at=item.evidence.now,
+        run_id=unit.run_id,
+        account_id=unit.account_id,
+        key=item.key,
+        cause=item.cause,
+        remedy=REMEDY_NAMES[Reupsert],
+        evidence=evidence_json(item.evidence),
+        before={"profile_id": item.evidence.asked},
+        after=remedy_json(remedy),
+    )

@@ -1,0 +1,78 @@
+"""The end of a run: which providers are down, and the verdicts that waited for that answer."""
+
+from dataclasses import replace
+from datetime import datetime
+from uuid import UUID
+
+from reconciler.domain.audit import AuditEntry, AuditTag
+from reconciler.domain.casework import HeldCases, UnitResult
+from reconciler.domain.run import ProviderShare
+from reconciler.pipeline.judge import judge
+from reconciler.pipeline.settle import settle
+from reconciler.pipeline.unit import Tools
+from reconciler.ports import RunLedger
+
+
+async def infer_outages(run_id: UUID, ledger: RunLedger, tools: Tools) -> dict[str, int]:
+    """Open and close incidents by what the run observed; how many of each."""
+    now = tools.clock.now()
+    already = await ledger.open_incidents()
+    shares = await ledger.shares(run_id, now, now - tools.policy.lookback, already)
+    changed = {"opened": 0, "closed": 0}
+    if tools.dry_run:
+        return changed
+    for provider, share in shares.items():
+        if provider not in already and share.is_outage:
+            entry = _entry(AuditTag.INCIDENT_OPENED, run_id, now, provider, share)
+            changed["opened"] += await ledger.open_incident(provider, now, share.as_json(), run_id, entry)
+    for provider in already:
+        share = shares.get(provider, ProviderShare(0, 0, 0))
+        over = share.is_over if share.total else not await ledger.waiting_for(provider, now)
+        if over:
+            entry = _entry(AuditTag.INCIDENT_CLOSED, run_id, now, provider, share)
+            changed["closed"] += await ledger.close_incident(provider, now, share.as_json(), entry)
+    return changed
+
+
+async def providers_down(run_id: UUID, ledger: RunLedger, tools: Tools) -> tuple[str, ...]:
+    """The providers with an open incident; in a dry run also those for which a run would open one."""
+    down = set(await ledger.open_incidents())
+    if tools.dry_run:
+        now = tools.clock.now()
+        shares = await ledger.shares(run_id, now, now - tools.policy.lookback, sorted(down))
+        down |= {provider for provider, share in shares.items() if share.is_outage}
+    return tuple(sorted(down))
+
+
+async def judge_held(run_id: UUID, ledger: RunLedger, tools: Tools) -> None:
+    """Give every held event its verdict, now that it is known who is down."""
+    down = await providers_down(run_id, ledger, tools)
+    after = ""
+    while page := await tools.store.held(run_id, after):
+        for held in page:
+            await tools.store.record_held(_settle_held(held, down, tools))
+            after = held.caseload.unit.account_id
+
+
+def _settle_held(held: HeldCases, down: tuple[str, ...], tools: Tools) -> UnitResult:
+    caseload = held.caseload
+    now = tools.clock.now()
+    judged = [
+        judge(case, replace(held.evidence[case.event.key], open_incidents=down), tools.policy)
+        for case in caseload.cases
+    ]
+    settled = settle(caseload, judged, (), {}, (), None, now)
+    return UnitResult(
+        unit=caseload.unit,
+        addressee=caseload.addressee,
+        at=now,
+        states=settled.states,
+        entries=settled.entries,
+        notices=settled.notices,
+        verdicts=tuple(item.verdict for item in judged) if tools.dry_run else (),
+        counts={**settled.counts, "events": {"settled": settled.newly_settled}},
+    )
+
+
+def _entry(tag: AuditTag, run_id: UUID, now: datetime, provider: str, share: ProviderShare) -> AuditEntry:
+    return AuditEntry(tag=tag, at=now, run_id=run_id, evidence=share.as_json(), after={"provider_name": provider})

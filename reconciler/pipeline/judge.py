@@ -1,0 +1,112 @@
+"""From what was read to what is proposed: evidence, cause, remedy. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from reconciler.domain.casework import Case, Caseload, Observed, Verdict
+from reconciler.domain.cause import Cause, classify
+from reconciler.domain.event import Assigned
+from reconciler.domain.evidence import CalendarFact, Evidence, ReadBack, RosterFact
+from reconciler.domain.ids import CalendarId, EventKey
+from reconciler.domain.policy import Policy
+from reconciler.domain.remedy import Remedy, choose
+from reconciler.domain.roster import Roster
+
+_WAIT_FOR_THE_RUN = frozenset({Cause.UNEXPLAINED, Cause.CONFERENCING_ABSENT})
+"""Verdicts that an outage of the event's provider would change; only the whole run can tell of one."""
+
+_SAME_SERVICE = {"google_meet": "google_meet_api"}
+"""Names under which a read shows what a conferencing profile of another name made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A case with its verdict."""
+
+    case: Case
+    evidence: Evidence
+    cause: Cause
+    remedy: Remedy
+
+    @property
+    def key(self) -> EventKey:
+        """The event's key."""
+        return self.case.event.key
+
+    @property
+    def waits_for_the_run(self) -> bool:
+        """Whether an outage, which only the run as a whole shows, would change the verdict."""
+        return self.evidence.provider is not None and self.cause in _WAIT_FOR_THE_RUN
+
+    @property
+    def verdict(self) -> Verdict:
+        """As plans list it."""
+        return Verdict(self.key, self.case.event.starts_at, self.cause, self.remedy, self.evidence)
+
+
+def roster_fact(roster: Roster, calendar_id: CalendarId) -> RosterFact:
+    """The part of a roster that an event of that calendar may use."""
+    if roster.calendars is None:
+        return RosterFact(roster.conferencing, None)
+    calendar, profile = roster.calendar(calendar_id), roster.calendar_profile(calendar_id)
+    fact = CalendarFact(
+        listed=calendar is not None,
+        deleted=calendar.deleted if calendar else False,
+        readonly=calendar.readonly if calendar else False,
+        integrated=calendar.integrated if calendar else None,
+        profile_id=profile.profile_id if profile else None,
+        profile_provider=profile.provider_name if profile else None,
+        profile_connected=profile.connected if profile else None,
+    )
+    return RosterFact(roster.conferencing, fact)
+
+
+def gather(case: Case, read: ReadBack, caseload: Caseload, now: datetime) -> Evidence:
+    """The evidence about one event, before any roster."""
+    event, state = case.event, case.state
+    return Evidence(
+        now=now,
+        asked=event.profile_id,
+        starts_at=event.starts_at,
+        written_at=event.written_at,
+        body=event.body,
+        read_back=read,
+        previous=caseload.profiles.get(event.profile_id),
+        repaired_at=state.repaired_at,
+        repairs=state.repairs,
+        notified=case.notified,
+        rejections=state.rejections,
+    )
+
+
+def with_roster(evidence: Evidence, roster: Roster, calendar_id: CalendarId) -> Evidence:
+    """The evidence with the roster, if a rule may need it."""
+    return replace(evidence, roster=roster_fact(roster, calendar_id)) if evidence.needs_roster() else evidence
+
+
+def judge(case: Case, evidence: Evidence, policy: Policy) -> Judged:
+    """The one cause and the one remedy."""
+    finding = classify(evidence, policy)
+    return Judged(case, evidence, finding.cause, choose(finding, policy))
+
+
+def observe(judged: Sequence[Judged], policy: Policy) -> Mapping[str, Observed]:
+    """Per provider: of the events written lately that a connected profile should serve, how many are overdue."""
+    tally: dict[str, list[int]] = {}
+    for item in judged:
+        evidence = item.evidence
+        if evidence.found is None or evidence.now - evidence.written_at > policy.lookback:
+            continue
+        if item.cause is Cause.ASSIGNED and isinstance(evidence.found.conferencing, Assigned):
+            name = evidence.found.conferencing.provider_name
+            providers = [p for p in (name, _SAME_SERVICE.get(name or "")) if p]
+            overdue = 0
+        else:
+            providers = [evidence.provider] if evidence.provider else []
+            overdue = int(evidence.is_pending and evidence.age >= policy.grace)
+        for provider in providers:
+            counts = tally.setdefault(provider, [0, 0])
+            counts[0] += overdue
+            counts[1] += 1
+    return {provider: Observed(overdue, total) for provider, (overdue, total) in tally.items()}

@@ -1,0 +1,93 @@
+"""Proves the audit trail: no entry was changed, removed or inserted, and every verdict can be reached again."""
+
+import hashlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+from uuid import UUID
+
+from reconciler.domain.audit import GENESIS, AuditTag, StoredEntry, entry_hash
+from reconciler.domain.cause import classify
+from reconciler.domain.evidence_json import evidence_from
+from reconciler.domain.policy import Policy
+from reconciler.domain.remedy import choose, remedy_json
+
+_MOST_FAULTS = 100
+
+
+class Trail(Protocol):
+    """The audit trail, read in flat memory."""
+
+    def in_chains(self) -> AsyncIterator[StoredEntry]: ...
+
+    def judged(self, run_id: UUID | None) -> AsyncIterator[StoredEntry]: ...
+
+    async def seal_before(self, run_id: UUID, entry_id: int) -> tuple[int, str]: ...
+
+
+@dataclass(slots=True)
+class Proof:
+    """What was checked, and what was wrong: each fault names its place."""
+
+    entries: int = 0
+    faults: list[str] = field(default_factory=list)
+
+    def fault(self, text: str) -> None:
+        """Note something wrong; beyond a hundred, only that there is more."""
+        if len(self.faults) < _MOST_FAULTS:
+            self.faults.append(text)
+
+
+async def verify(trail: Trail) -> Proof:
+    """Check every chain from its first entry, and every run's seal over what the run wrote."""
+    proof = Proof()
+    chain, seq, prev_hash = "", 0, GENESIS
+    seals: list[StoredEntry] = []
+    async for stored in trail.in_chains():
+        proof.entries += 1
+        if stored.chain != chain:
+            chain, seq, prev_hash = stored.chain, 0, GENESIS
+        place = f"entry {stored.entry_id} (chain {stored.chain}, place {stored.seq})"
+        if stored.seq != seq + 1:
+            proof.fault(f"{place}: {stored.seq - seq - 1} entries before it were removed")
+        elif stored.prev_hash != prev_hash:
+            proof.fault(f"{place}: does not follow the entry before it")
+        if entry_hash(stored.entry, stored.chain, stored.seq, stored.prev_hash) != stored.hash:
+            proof.fault(f"{place}: was changed after it was written")
+        seq, prev_hash = stored.seq, stored.hash
+        if stored.entry.tag is AuditTag.RUN_FINISHED:
+            seals.append(stored)
+    for seal in seals:
+        await _check_seal(trail, seal, proof)
+    return proof
+
+
+async def _check_seal(trail: Trail, seal: StoredEntry, proof: Proof) -> None:
+    run_id, sealed = seal.entry.run_id, seal.entry.evidence or {}
+    if run_id is None:
+        return
+    entries, hashes = await trail.seal_before(run_id, seal.entry_id)
+    if entries != sealed.get("entries"):
+        proof.fault(f"run {run_id}: {sealed.get('entries')} entries were sealed, {entries} are there")
+    elif hashlib.sha256(hashes.encode()).hexdigest() != sealed.get("digest"):
+        proof.fault(f"run {run_id}: its entries are not those that were sealed")
+
+
+async def replay(trail: Trail, run_id: UUID | None, policy_of: Callable[[UUID | None], Policy]) -> Proof:
+    """Feed every stored evidence to the classifier; cause and remedy must come out as they stand in the trail."""
+    proof = Proof()
+    async for stored in trail.judged(run_id):
+        proof.entries += 1
+        entry = stored.entry
+        try:
+            finding = classify(evidence_from(entry.evidence or {}), policy_of(entry.run_id))
+        except (KeyError, ValueError, TypeError) as error:
+            proof.fault(f"entry {stored.entry_id}: its evidence cannot be read ({error})")
+            continue
+        remedy = remedy_json(choose(finding, policy_of(entry.run_id)))
+        if finding.cause != entry.cause or remedy != entry.after:
+            proof.fault(
+                f"entry {stored.entry_id} ({entry.key}): says {entry.cause} and {entry.remedy}, "
+                f"replay says {finding.cause} and {remedy['remedy']}"
+            )
+    return proof

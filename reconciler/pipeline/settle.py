@@ -1,0 +1,281 @@
+"""Folds what was judged and done for one account into what is to be recorded: states, entries, notices, counters."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import assert_never
+
+from reconciler.domain.audit import AuditEntry, AuditTag
+from reconciler.domain.casework import Caseload, Correction, Counts, UnitError
+from reconciler.domain.cause import Cause
+from reconciler.domain.evidence_json import evidence_json
+from reconciler.domain.ids import EventKey, ProfileId
+from reconciler.domain.notice import Notice, NoticeChanges, Subject, changes
+from reconciler.domain.outcome import OUTCOME_NAMES, Applied, InDoubt, Outcome, Rejected, Unneeded, Unsent
+from reconciler.domain.remedy import (
+    REMEDY_NAMES,
+    Escalate,
+    Leave,
+    NoticeKind,
+    Notify,
+    Park,
+    Report,
+    Reupsert,
+    Settle,
+    Wait,
+    remedy_json,
+)
+from reconciler.domain.roster import Roster
+from reconciler.domain.state import EventState, after_look, after_write, decided_anew
+from reconciler.pipeline.judge import Judged
+
+_OUTCOME_TAGS: dict[type[Outcome], AuditTag] = {
+    Applied: AuditTag.REPAIR_APPLIED,
+    Unneeded: AuditTag.REPAIR_UNNEEDED,
+    Rejected: AuditTag.REPAIR_REJECTED,
+    InDoubt: AuditTag.REPAIR_IN_DOUBT,
+    Unsent: AuditTag.REPAIR_UNSENT,
+}
+
+
+@dataclass(slots=True)
+class Settled:
+    """What a unit will record. `kept` are the repairs that a limit kept back: those events stay as they were."""
+
+    states: tuple[EventState, ...] = ()
+    corrections: tuple[Correction, ...] = ()
+    entries: tuple[AuditEntry, ...] = ()
+    notices: NoticeChanges = field(default_factory=NoticeChanges)
+    counts: Counts = field(default_factory=dict)
+    newly_settled: int = 0
+    error: UnitError | None = None
+    kept: Sequence[Judged] = ()
+
+
+def settle(
+    caseload: Caseload,
+    decided: Sequence[Judged],
+    held: Sequence[Judged],
+    outcomes: Mapping[EventKey, tuple[Judged, Outcome]],
+    kept: Sequence[Judged],
+    roster: Roster | None,
+    now: datetime,
+) -> Settled:
+    """Fold one account's verdicts and outcomes."""
+    book = _Book(caseload, now, {item.key for item in kept})
+    for item in held:
+        book.hold(item)
+    for item in decided:
+        book.enter(item, outcomes.get(item.key))
+    book.notify(roster)
+    return book.close(kept)
+
+
+class _Book:
+    """Collects the lines of one account."""
+
+    def __init__(self, caseload: Caseload, now: datetime, kept: set[EventKey]) -> None:
+        self._caseload = caseload
+        self._now = now
+        self._kept = kept
+        self._states: list[EventState] = []
+        self._corrections: list[Correction] = []
+        self._entries: list[AuditEntry] = []
+        self._causes: Counter[str] = Counter()
+        self._outcomes: Counter[str] = Counter()
+        self._notices = NoticeChanges()
+        self._wanted: dict[EventKey, Judged] = {}
+        self._judged: set[EventKey] = set()
+        self._readable = True
+        self._settled = 0
+        self._error: UnitError | None = None
+
+    def hold(self, item: Judged) -> None:
+        state = after_look(item.case.state, item.case.event, item.cause, item.remedy, item.evidence, held=True)
+        self._states.append(state)
+
+    def enter(self, item: Judged, done: tuple[Judged, Outcome] | None) -> None:
+        self._causes[item.cause] += 1
+        self._count_remedy(item)
+        if isinstance(item.remedy, Leave) or item.key in self._kept:
+            return
+        self._judged.add(item.key)
+        before = item.case.state
+        after = after_look(before, item.case.event, item.cause, item.remedy, item.evidence)
+        self._resolve_doubt(item, before)
+        if done is not None:
+            after = self._write(done, after)
+        elif decided_anew(before, after):
+            self._entries.append(
+                self._entry(item, _tag_of(item), before=_before(before), after=remedy_json(item.remedy))
+            )
+        if after.confirmed_at is not None and before.confirmed_at is None:
+            self._outcomes["confirmed"] += 1
+            self._entries.append(self._entry(item, AuditTag.EVENT_CONFIRMED, after={"profile_id": item.evidence.asked}))
+        self._settled += int(after.settled_at is not None and before.settled_at is None)
+        self._states.append(after)
+        if isinstance(item.remedy, Notify | Park):
+            self._wanted[item.key] = item
+        self._readable = self._readable and item.cause is not Cause.ACCOUNT_UNAUTHORIZED
+
+    def _count_remedy(self, item: Judged) -> None:
+        match item.remedy:
+            case Wait():
+                self._outcomes["waiting"] += 1
+            case Notify() | Park():
+                self._outcomes["noticed"] += 1
+            case Escalate():
+                self._outcomes["escalated"] += 1
+            case Report():
+                self._outcomes["reported"] += 1
+            case Leave() | Settle() | Reupsert():
+                pass
+            case _:
+                assert_never(item.remedy)
+
+    def _resolve_doubt(self, item: Judged, before: EventState) -> None:
+        """An intent without an outcome is answered by this look: a link proves the write, else doubt stays."""
+        if before.intended_at is None or before.intended_profile is None:
+            return
+        took_effect = item.cause is Cause.ASSIGNED
+        tag = AuditTag.REPAIR_APPLIED if took_effect else AuditTag.REPAIR_IN_DOUBT
+        outcome = OUTCOME_NAMES[Applied if took_effect else InDoubt]
+        self._entries.append(
+            self._entry(
+                item,
+                tag,
+                outcome=outcome,
+                before={"intended_at": before.intended_at.isoformat()},
+                after={"profile_id": before.intended_profile},
+            )
+        )
+        if took_effect:
+            self._outcomes["repaired"] += 1
+            self._corrections.append(Correction(item.key, before.intended_profile, item.case.event.written_at))
+
+    def _write(self, done: tuple[Judged, Outcome], state: EventState) -> EventState:
+        item, outcome = done
+        remedy = item.remedy
+        if not isinstance(remedy, Reupsert):
+            return state
+        detail = remedy_json(remedy)
+        match outcome:
+            case Applied():
+                self._outcomes["repaired"] += 1
+                self._corrections.append(Correction(item.key, remedy.profile_id, item.case.event.written_at))
+            case Rejected(status, keys):
+                self._outcomes["repair_rejected"] += 1
+                detail |= {"status": status, "keys": list(keys)}
+            case InDoubt(reason):
+                self._outcomes["repair_in_doubt"] += 1
+                detail["reason"] = reason
+                self._error = UnitError("write_in_doubt", f"the answer to a re-upsert was lost: {reason}")
+            case Unsent(reason):
+                detail["reason"] = reason
+                self._error = UnitError("write_failed", f"a re-upsert could not be sent: {reason}")
+            case Unneeded(reason):
+                detail["reason"] = reason
+        self._entries.append(
+            self._entry(
+                item,
+                _OUTCOME_TAGS[type(outcome)],
+                outcome=OUTCOME_NAMES[type(outcome)],
+                before={"profile_id": item.evidence.asked},
+                after=detail,
+            )
+        )
+        return after_write(state, outcome, remedy, self._now)
+
+    def notify(self, roster: Roster | None) -> None:
+        wanted = {}
+        for key, item in self._wanted.items():
+            wanted[key] = (item.case.event.starts_at, _notice(item, roster))
+        self._notices = changes(
+            self._caseload.open_notices, wanted, self._judged, self._now, readable=self._readable and bool(self._judged)
+        )
+        for tag, notices in (
+            (AuditTag.NOTICE_QUEUED, self._notices.queue),
+            (AuditTag.NOTICE_UPDATED, self._notices.update),
+        ):
+            for notice in notices:
+                self._entries.append(self._notice_entry(tag, notice.subject, notice))
+        for subject in self._notices.resolve:
+            self._entries.append(self._notice_entry(AuditTag.NOTICE_RESOLVED, subject, None))
+
+    def close(self, kept: Sequence[Judged]) -> Settled:
+        if any(isinstance(item.remedy, Park) for item in self._wanted.values()):
+            item = next(i for i in self._wanted.values() if isinstance(i.remedy, Park))
+            entry = self._entry(item, AuditTag.ACCOUNT_PARKED, after=remedy_json(item.remedy))
+            self._entries.append(replace(entry, key=None, evidence=None))
+        return Settled(
+            states=tuple(self._states),
+            corrections=tuple(self._corrections),
+            entries=tuple(self._entries),
+            notices=self._notices,
+            counts={
+                "causes": dict(self._causes),
+                "outcomes": dict(self._outcomes),
+                "notices": {
+                    "queued": len(self._notices.queue),
+                    "updated": len(self._notices.update),
+                    "resolved": len(self._notices.resolve),
+                },
+            },
+            newly_settled=self._settled,
+            error=self._error,
+            kept=kept,
+        )
+
+    def _entry(
+        self,
+        item: Judged,
+        tag: AuditTag,
+        *,
+        outcome: str | None = None,
+        before: dict[str, object] | None = None,
+        after: dict[str, object] | None = None,
+    ) -> AuditEntry:
+        judged = tag in {AuditTag.EVENT_JUDGED, AuditTag.EVENT_ESCALATED}
+        return AuditEntry(
+            tag=tag,
+            at=self._now,
+            run_id=self._caseload.unit.run_id,
+            account_id=self._caseload.unit.account_id,
+            key=item.key,
+            cause=item.cause,
+            remedy=REMEDY_NAMES[type(item.remedy)],
+            outcome=outcome,
+            evidence=evidence_json(item.evidence) if judged else None,
+            before=before,
+            after=after,
+        )
+
+    def _notice_entry(self, tag: AuditTag, subject: Subject, notice: Notice | None) -> AuditEntry:
+        detail: dict[str, object] = {"kind": subject.kind.value, "profile_id": subject.profile_id}
+        if notice is not None:
+            detail["events"] = [str(key) for key, _ in notice.events]
+        return AuditEntry(
+            tag=tag,
+            at=self._now,
+            run_id=self._caseload.unit.run_id,
+            account_id=self._caseload.unit.account_id,
+            after=detail,
+        )
+
+
+def _tag_of(item: Judged) -> AuditTag:
+    return AuditTag.EVENT_ESCALATED if isinstance(item.remedy, Escalate) else AuditTag.EVENT_JUDGED
+
+
+def _before(state: EventState) -> dict[str, object] | None:
+    return {"cause": state.cause.value, "remedy": state.remedy} if state.cause else None
+
+
+def _notice(item: Judged, roster: Roster | None) -> Notice:
+    """The notice that a verdict asks for, with the relink URL from the roster of this look."""
+    if isinstance(item.remedy, Notify):
+        profile: ProfileId | None = item.remedy.profile_id
+        url = roster.relink_urls.get(profile) if roster and profile else None
+        return Notice(Subject(item.remedy.kind, profile), (), item.remedy.provider_name, url)
+    return Notice(Subject(NoticeKind.REAUTHORIZE_ACCOUNT, None), ())

@@ -1,0 +1,216 @@
+"""One account from start to end: load, read back, judge, repair, record."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from reconciler.domain.casework import (
+    Case,
+    Caseload,
+    Counts,
+    Unit,
+    UnitError,
+    UnitResult,
+    Verdict,
+)
+from reconciler.domain.cause import Cause
+from reconciler.domain.evidence import ReadBack, Unauthorized, Unreadable
+from reconciler.domain.ids import EventKey
+from reconciler.domain.notice import Addressee
+from reconciler.domain.outcome import Outcome, Rejected
+from reconciler.domain.policy import Policy
+from reconciler.domain.remedy import Reupsert
+from reconciler.domain.roster import Roster
+from reconciler.pipeline.act import repair
+from reconciler.pipeline.judge import Judged, gather, judge, observe, with_roster
+from reconciler.pipeline.meter import TaskMeter
+from reconciler.pipeline.read_back import read_back
+from reconciler.pipeline.settle import Settled, settle
+from reconciler.ports import (
+    AccountUnauthorized,
+    AccountUnreadable,
+    CalendarApi,
+    CaseStore,
+    Clock,
+    Credentials,
+    SafetyLimitReached,
+    SafetyLimits,
+    TokenStore,
+)
+
+_FEWEST_LOST_ROSTERS = 5
+"""Below this many accounts, lost profiles are those accounts' own affair."""
+
+_ATTEMPTS_PER_RUN = 2
+"""A rejected profile is followed by the next replacement, once."""
+
+
+@dataclass(slots=True)
+class Brakes:
+    """What has stopped this run from writing, if anything; shared by its units."""
+
+    refusal: str | None = None
+
+    def stop_writing(self, why: str) -> None:
+        """No more repairs in this run; the first reason stands."""
+        self.refusal = self.refusal or why
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """All that working a unit needs."""
+
+    api: CalendarApi
+    store: CaseStore
+    tokens: TokenStore
+    clock: Clock
+    policy: Policy
+    limits: SafetyLimits
+    meter: TaskMeter
+    dry_run: bool = False
+    brakes: Brakes = field(default_factory=Brakes)
+
+
+async def work_unit(unit: Unit, tools: Tools) -> UnitResult:
+    """Do one account and record it. Its own failures are part of the result.
+
+    Raises:
+        RunStopped: Cronofy or Postgres as a whole is gone, or a setting is wrong; the unit stays to do.
+    """
+    tools.meter.begin()
+    now = tools.clock.now()
+    loaded = await tools.store.load(unit, now)
+    if isinstance(loaded, UnitError):
+        result = UnitResult(unit, Addressee(unit.account_id, None, None, None), now, error=loaded)
+    elif not loaded.cases:
+        result = UnitResult(unit, loaded.addressee, now)
+    else:
+        result = await _reconcile(loaded, tools)
+    result = replace(result, counts={**result.counts, "requests": tools.meter.taken()})
+    await asyncio.shield(tools.store.record(result))
+    return result
+
+
+async def _reconcile(caseload: Caseload, tools: Tools) -> UnitResult:
+    unit = caseload.unit
+    who = Credentials(unit.account_id, caseload.data_center, await tools.tokens.load(unit.account_id))
+    readings = await _read(who, caseload.cases, tools)
+    now = tools.clock.now()
+    evidence = [(case, gather(case, readings[case.event.key], caseload, now)) for case in caseload.cases]
+    roster: Roster | None = None
+    if any(e.needs_roster() for _, e in evidence):
+        answer = await _userinfo(who, tools)
+        if isinstance(answer, Roster):
+            roster = answer
+            evidence = [(case, with_roster(e, roster, case.event.key.calendar_id)) for case, e in evidence]
+            await _watch_for_mass_absence(caseload, roster, tools)
+        else:
+            evidence = [(c, replace(e, read_back=answer) if e.needs_roster() else e) for c, e in evidence]
+    judged = [judge(case, e, tools.policy) for case, e in evidence]
+    held = [item for item in judged if item.waits_for_the_run]
+    decided = [item for item in judged if not item.waits_for_the_run]
+    outcomes: Mapping[EventKey, tuple[Judged, Outcome]] = {}
+    kept: Sequence[Judged] = [item for item in decided if isinstance(item.remedy, Reupsert)]
+    if kept and not tools.dry_run:
+        outcomes, kept = await _repair(who, caseload, kept, len(judged), tools)
+    settled = settle(caseload, decided, held, outcomes, kept, roster, now)
+    return _result(caseload, judged, settled, roster, now, tools.policy, tools.dry_run)
+
+
+async def _read(who: Credentials, cases: Sequence[Case], tools: Tools) -> Mapping[EventKey, ReadBack]:
+    try:
+        return await read_back(tools.api, who, cases, tools.clock.now())
+    except AccountUnauthorized as error:
+        failure: ReadBack = Unauthorized(str(error))
+    except AccountUnreadable as error:
+        failure = Unreadable(error.kind, str(error))
+    return {case.event.key: failure for case in cases}
+
+
+async def _userinfo(who: Credentials, tools: Tools) -> Roster | Unauthorized | Unreadable:
+    try:
+        return await tools.api.userinfo(who)
+    except AccountUnauthorized as error:
+        return Unauthorized(str(error))
+    except AccountUnreadable as error:
+        return Unreadable(error.kind, str(error))
+
+
+async def _watch_for_mass_absence(caseload: Caseload, roster: Roster, tools: Tools) -> None:
+    """Many accounts losing every profile at once says more about the listing than about the accounts."""
+    if not caseload.listed_before:
+        return
+    compared, lost = await tools.store.compare_roster(caseload.unit.run_id, lost=not roster.conferencing)
+    if lost >= _FEWEST_LOST_ROSTERS and lost > compared * tools.limits.share:
+        tools.brakes.stop_writing(f"{lost} of {compared} accounts lost every conferencing profile since last time")
+
+
+async def _repair(
+    who: Credentials, caseload: Caseload, wanted: Sequence[Judged], events_read: int, tools: Tools
+) -> tuple[dict[EventKey, tuple[Judged, Outcome]], Sequence[Judged]]:
+    """Carry out repairs; the answer holds their outcomes, and the repairs that a limit kept back."""
+    outcomes: dict[EventKey, tuple[Judged, Outcome]] = {}
+    for _ in range(_ATTEMPTS_PER_RUN):
+        if tools.brakes.refusal or not wanted:
+            return outcomes, wanted
+        repairs = [(item, item.remedy) for item in wanted if isinstance(item.remedy, Reupsert)]
+        try:
+            answers = await repair(tools.api, tools.store, who, caseload.unit, repairs, events_read, tools.clock.now())
+        except SafetyLimitReached as limit:
+            tools.brakes.stop_writing(str(limit))
+            return outcomes, wanted
+        outcomes |= {item.key: (item, answers[item.key]) for item in wanted}
+        wanted = [again for item in wanted if (again := _after_rejection(item, answers[item.key], tools.policy))]
+    return outcomes, ()
+
+
+def _after_rejection(item: Judged, outcome: Outcome, policy: Policy) -> Judged | None:
+    """The next replacement where Cronofy refused the profile, if there is another."""
+    if not isinstance(outcome, Rejected) or not outcome.about_profile or not isinstance(item.remedy, Reupsert):
+        return None
+    rejection = outcome.rejection(item.remedy.profile_id)
+    evidence = replace(item.evidence, rejections=(*item.evidence.rejections, rejection))
+    again = judge(item.case, evidence, policy)
+    return again if isinstance(again.remedy, Reupsert) else None
+
+
+def _result(
+    caseload: Caseload,
+    judged: Sequence[Judged],
+    settled: Settled,
+    roster: Roster | None,
+    now: datetime,
+    policy: Policy,
+    dry_run: bool,
+) -> UnitResult:
+    unreadable = [j for j in judged if j.cause is Cause.UNREADABLE]
+    refused = next((j.evidence.read_back for j in judged if j.cause is Cause.ACCOUNT_UNAUTHORIZED), None)
+    counts: Counts = {
+        **settled.counts,
+        "events": {"read": len(judged) - len(unreadable), "settled": settled.newly_settled},
+    }
+    verdicts: tuple[Verdict, ...] = tuple(item.verdict for item in (judged if dry_run else settled.kept))
+    return UnitResult(
+        unit=caseload.unit,
+        addressee=caseload.addressee,
+        at=now,
+        states=settled.states,
+        corrections=settled.corrections,
+        entries=settled.entries,
+        notices=settled.notices,
+        roster=roster,
+        held=tuple((j.key, j.evidence) for j in judged if j.waits_for_the_run),
+        verdicts=verdicts,
+        park=refused.reason if isinstance(refused, Unauthorized) else None,
+        error=_error_of(unreadable) or settled.error,
+        counts=counts,
+        observed=observe(judged, policy),
+    )
+
+
+def _error_of(unreadable: Sequence[Judged]) -> UnitError | None:
+    for item in unreadable:
+        if isinstance(item.evidence.read_back, Unreadable):
+            return UnitError(item.evidence.read_back.kind, item.evidence.read_back.message)
+    return None

@@ -1,0 +1,296 @@
+"""What the pipeline needs of the world, as small protocols, and the failures that cross them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any, Protocol
+from uuid import UUID
+
+from reconciler.domain.audit import AuditEntry
+from reconciler.domain.casework import Caseload, Counts, HeldCases, Unit, UnitError, UnitResult
+from reconciler.domain.evidence import Found, Unreadable
+from reconciler.domain.ids import AccountId, CalendarId, EventKey, ProfileId
+from reconciler.domain.outcome import Outcome
+from reconciler.domain.remedy import Drift
+from reconciler.domain.roster import Roster
+from reconciler.domain.run import ProviderShare, RunRow, Totals
+
+
+class Clock(Protocol):
+    """The one clock of a run: the database's, so that processes whose own clocks disagree decide alike."""
+
+    def now(self) -> datetime: ...
+
+
+class RunStopped(Exception):
+    """The run cannot go on; its message is one line for the operator."""
+
+
+class WrongConfiguration(RunStopped):
+    """A setting, a credential or the database's shape is wrong; the message names what to change."""
+
+
+class ApiUnreachable(RunStopped):
+    """Cronofy as a whole does not answer."""
+
+
+class ClientRejected(WrongConfiguration):
+    """Cronofy does not accept the client id and secret."""
+
+
+class DatabaseUnreachable(RunStopped):
+    """Postgres does not answer or does not let us in."""
+
+
+class AccountUnauthorized(Exception):
+    """This account needs its person to authorise again; the message is a short reason without any token."""
+
+
+class AccountUnreadable(Exception):
+    """This account could not be read in this run. `kind` is a stable word for the summary."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """A pair of tokens. Never shown: the representation leaves them out."""
+
+    access: str = field(repr=False)
+    refresh: str | None = field(repr=False)
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What it takes to speak for one account. `tokens` is null where none usable is stored."""
+
+    account_id: AccountId
+    data_center: str
+    tokens: Tokens | None
+
+
+class TokenStore(Protocol):
+    """Where tokens live. A refreshed pair is stored before it is used: the old refresh token may be dead by then."""
+
+    async def load(self, account_id: AccountId) -> Tokens | None: ...
+
+    async def save(self, account_id: AccountId, tokens: Tokens, *, replacing: Tokens) -> bool:
+        """Store a refreshed pair; false if the application stored another pair in the meantime (its pair stands)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Which days to list, in UTC. `until` is exclusive, as Cronofy's `to`."""
+
+    since: date
+    until: date
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The managed events of an account as read, deleted ones included. `pages` is what it cost."""
+
+    events: Mapping[EventKey, Found | Unreadable]
+    pages: int
+
+
+@dataclass(frozen=True, slots=True)
+class UpsertRequest:
+    """One event to be written again: the stored body (JSON text), and what alone may differ from it."""
+
+    key: EventKey
+    body_text: str = field(repr=False)
+    profile_id: ProfileId
+    drift: Drift | None
+
+
+class CalendarApi(Protocol):
+    """Cronofy for one account at a time, within the shared budget.
+
+    Every method may raise `AccountUnauthorized`, `AccountUnreadable` (this account alone) or `RunStopped`.
+    """
+
+    async def list_events(
+        self, who: Credentials, window: Window | None, calendars: Sequence[CalendarId] = ()
+    ) -> Listing:
+        """All managed events of the window (null: of all time), every page followed, deduplicated, deleted included."""
+        ...
+
+    async def userinfo(self, who: Credentials) -> Roster: ...
+
+    async def upsert(self, who: Credentials, requests: Sequence[UpsertRequest]) -> Sequence[Outcome]:
+        """Write events again, in batches of up to 50; one outcome per request, in order. Never raises for one item.
+
+        `Applied`, `Rejected`, `InDoubt` (the answer was lost) or `Unsent` (certainly not carried out).
+        """
+        ...
+
+
+class Budget(Protocol):
+    """The request allowance that all processes share."""
+
+    async def reserve(self, cost: int) -> float:
+        """Take `cost` requests from the allowance; the answer is how many seconds to wait before starting them."""
+        ...
+
+    async def hold(self, seconds: float) -> None:
+        """Cronofy answered 429: nobody starts a request for so long, and the pace drops."""
+        ...
+
+
+class RequestMeter(Protocol):
+    """Counts what was asked of Cronofy. Kinds: `events userinfo upsert batch token`, and `retried refused`."""
+
+    def count(self, kind: str, cost: int = 1) -> None: ...
+
+
+class SafetyLimitReached(RunStopped):
+    """The next write would pass a limit of the run; nothing of it was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class SafetyLimits:
+    """How much one run may change: `repairs` in all, and `share` of the events read, from the 20th repair on."""
+
+    repairs: int = 1000
+    share: float = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """The writes that are about to be sent for one account, and what the limits are counted against."""
+
+    unit: Unit
+    at: datetime
+    events_read: int
+    writes: Mapping[EventKey, tuple[datetime, ProfileId]]
+    entries: Sequence[AuditEntry]
+
+
+class CaseStore(Protocol):
+    """The application's rows and our own about one account."""
+
+    async def load(self, unit: Unit, now: datetime) -> Caseload | UnitError:
+        """The unit's due events and what is on record; an error where the account itself is not."""
+        ...
+
+    async def intend(self, intent: Intent) -> Mapping[EventKey, str]:
+        """Read each row anew and record the intent to write it, within the run's limits.
+
+        The answer holds the stored body (JSON text) of every event that may still be written: not written again, not
+        cancelled. Of the others no intent is recorded.
+
+        Raises:
+            SafetyLimitReached: a limit does not allow these writes; nothing was recorded.
+        """
+        ...
+
+    async def record(self, result: UnitResult) -> Sequence[EventKey]:
+        """Record a unit's result, once and whole; the answer names corrections that the application had overtaken."""
+        ...
+
+    async def compare_roster(self, run_id: UUID, *, lost: bool) -> tuple[int, int]:
+        """Count a roster against the one on record; how many were compared in this run, and lost every profile."""
+        ...
+
+    async def record_held(self, result: UnitResult) -> None:
+        """Record verdicts that waited for the end of the run; the held evidence goes in the same transaction."""
+        ...
+
+    async def held(self, run_id: UUID, after: str) -> Sequence[HeldCases]:
+        """The next accounts with held evidence, in order of their ids, after that one."""
+        ...
+
+
+class Locks(Protocol):
+    """Names held by one process at a time; they are free again when it ends, however it ends."""
+
+    async def take(self, name: str) -> bool:
+        """Take a name if nobody has it."""
+        ...
+
+    async def release(self, name: str) -> None: ...
+
+
+class RunLedger(Protocol):
+    """The books of runs."""
+
+    async def of_key(self, run_key: str) -> tuple[RunRow, str] | None:
+        """The run of a key and its status, if there is one."""
+        ...
+
+    async def start(self, run: RunRow, entry: AuditEntry) -> None: ...
+
+    async def resume(self, run_id: UUID) -> None:
+        """Take over a run whose process is gone."""
+        ...
+
+    async def plan_units(self, run_id: UUID, now: datetime) -> None:
+        """Write down the run's work, one unit per account; once, whoever asks."""
+        ...
+
+    async def units(self, run_id: UUID, after: Unit | None, limit: int) -> Sequence[Unit]:
+        """The next units to do, soonest deadline first."""
+        ...
+
+    async def skip(self, unit: Unit) -> None:
+        """Leave a unit to the run that has its account in hand."""
+        ...
+
+    async def reopen_repaired(self, run_id: UUID) -> int:
+        """Make the units whose repairs await confirmation work to do again; how many."""
+        ...
+
+    async def totals(self, run_id: UUID) -> Totals: ...
+
+    async def counts(self, run_id: UUID) -> Counts: ...
+
+    async def errors(self, run_id: UUID) -> Sequence[Mapping[str, str]]:
+        """Why accounts could not be read or written, at most 100 of them."""
+        ...
+
+    async def finish(
+        self, run_id: UUID, status: str, at: datetime, summary: Mapping[str, Any], entries: Sequence[AuditEntry]
+    ) -> None: ...
+
+    async def seal(self, run_id: UUID) -> tuple[int, str]:
+        """How many audit entries the run wrote, and all their hashes in a row."""
+        ...
+
+    async def shares(
+        self, run_id: UUID, now: datetime, since: datetime, also: Sequence[str]
+    ) -> Mapping[str, ProviderShare]:
+        """How the providers that this run observed, and those of `also`, do over events written after `since`."""
+        ...
+
+    async def open_incidents(self) -> Sequence[str]:
+        """The providers with an open incident."""
+        ...
+
+    async def waiting_for(self, provider: str, now: datetime) -> int:
+        """How many future events still wait for a provider's outage to end."""
+        ...
+
+    async def open_incident(
+        self, provider: str, at: datetime, evidence: Mapping[str, object], run_id: UUID, entry: AuditEntry
+    ) -> bool:
+        """Open an incident; false if there is an open one."""
+        ...
+
+    async def close_incident(
+        self, provider: str, at: datetime, evidence: Mapping[str, object], entry: AuditEntry
+    ) -> bool:
+        """Close a provider's open incident; false if there is none."""
+        ...
+
+    async def resolve_spent_notices(self, run_id: UUID, now: datetime) -> int:
+        """Resolve the notices whose every event has started; how many."""
+        ...
+
+    async def abandoned(self) -> Sequence[RunRow]:
+        """Runs that are marked as under way; whether their process lives, their lock tells."""
+        ...

@@ -1,0 +1,96 @@
+"""The audit trail in Postgres: appends to hash chains, and reads them back in flat memory to prove them."""
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from itertools import groupby
+from uuid import UUID
+
+import asyncpg
+
+from reconciler.domain.audit import GENESIS, RUNS_CHAIN, AuditEntry, AuditTag, StoredEntry, entry_hash
+from reconciler.domain.cause import Cause
+from reconciler.domain.ids import AccountId, CalendarId, EventId, EventKey
+from reconciler.postgres.pool import Connection, Pool, speaking_plainly
+from reconciler.postgres.statements import statements
+
+_SQL = statements("audit")
+_PAGE = 1000
+
+
+async def append(connection: Connection, entries: Iterable[AuditEntry]) -> None:
+    """Append entries to their chains, within the caller's transaction.
+
+    An account's chain has one writer at a time, whoever holds the account; the runs' chain is locked here. Two writers
+    of one chain would collide on its sequence number, and one of them would fail whole.
+    """
+    for chain, group in groupby(sorted(entries, key=lambda e: e.chain), key=lambda e: e.chain):
+        if chain == RUNS_CHAIN:
+            await connection.execute(_SQL["lock_runs_chain"])
+        head = await connection.fetchrow(_SQL["head"], chain)
+        seq, prev_hash = (head["seq"], head["hash"]) if head else (0, GENESIS)
+        rows = []
+        for entry in group:
+            seq += 1
+            digest = entry_hash(entry, chain, seq, prev_hash)
+            rows.append((*_columns(entry), prev_hash, digest, chain, seq))
+            prev_hash = digest
+        await connection.execute(_SQL["append"], *(list(column) for column in zip(*rows, strict=True)))
+
+
+def _columns(e: AuditEntry) -> tuple[object, ...]:
+    calendar_id, event_id = (e.key.calendar_id, e.key.event_id) if e.key else (None, None)
+    return (
+        e.run_id, e.at, e.tag, e.account_id, calendar_id, event_id, e.cause, e.remedy, e.outcome, e.evidence, e.before,
+        e.after,
+    )  # fmt: skip
+
+
+def _stored(row: asyncpg.Record) -> StoredEntry:
+    key = EventKey(CalendarId(row["calendar_id"]), EventId(row["event_id"])) if row["event_id"] is not None else None
+    entry = AuditEntry(
+        tag=AuditTag(row["tag"]),
+        at=row["at"],
+        run_id=row["run_id"],
+        account_id=AccountId(row["account_id"]) if row["account_id"] is not None else None,
+        key=key,
+        cause=Cause(row["cause"]) if row["cause"] else None,
+        remedy=row["remedy"],
+        outcome=row["outcome"],
+        evidence=row["evidence"],
+        before=row["before"],
+        after=row["after"],
+    )
+    return StoredEntry(row["entry_id"], entry, row["chain"], row["seq"], row["prev_hash"], row["hash"])
+
+
+class AuditReader:
+    """Reads the trail."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def in_chains(self) -> AsyncIterator[StoredEntry]:
+        """Every entry, chain by chain in order."""
+        async for entry in self._stream(_SQL["in_chains"]):
+            yield entry
+
+    async def judged(self, run_id: UUID | None) -> AsyncIterator[StoredEntry]:
+        """Every stored verdict, of one run or of all."""
+        async for entry in self._stream(_SQL["judged"], run_id):
+            yield entry
+
+    async def of_event(self, key: EventKey) -> Sequence[StoredEntry]:
+        """One event's whole story, oldest first."""
+        with speaking_plainly():
+            return [_stored(r) for r in await self._pool.fetch(_SQL["of_event"], key.calendar_id, key.event_id)]
+
+    async def seal_before(self, run_id: UUID, entry_id: int) -> tuple[int, str]:
+        """How many entries of a run stand before an entry, and all their hashes in a row."""
+        with speaking_plainly():
+            row = await self._pool.fetchrow(_SQL["of_run_before"], run_id, entry_id)
+        return (row["entries"], row["hashes"]) if row else (0, "")
+
+    async def _stream(self, sql: str, *args: object) -> AsyncIterator[StoredEntry]:
+        with speaking_plainly():
+            async with self._pool.acquire() as connection, connection.transaction(readonly=True):
+                async for row in connection.cursor(sql, *args, prefetch=_PAGE):
+                    yield _stored(row)

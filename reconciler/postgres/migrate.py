@@ -1,0 +1,94 @@
+"""Brings the database's schema up to date with the plain SQL files of `sql/migrations`.
+
+Any number may be started at once: one applies, the others wait and find nothing left to do. The wait polls a lock that
+dies with its holder (waiting inside Postgres could deadlock with an index being built concurrently).
+"""
+
+import time
+from dataclasses import dataclass
+
+import psycopg
+from yoyo import read_migrations
+from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
+from yoyo.connections import DatabaseURI
+
+from reconciler.ports import DatabaseUnreachable, WrongConfiguration
+from reconciler.postgres.statements import sql_folder
+
+_LOCK = "SELECT pg_try_advisory_lock(hashtextextended('reconciler:migrate', 0))"
+_OLDEST_SERVER = 140000
+
+
+@dataclass(frozen=True, slots=True)
+class Migrated:
+    """What a migration did: the names applied now, and how many had been applied before."""
+
+    applied: list[str]
+    before: int
+
+
+class _Backend(PostgresqlPsycopgBackend):  # type: ignore[misc] # yoyo has no types
+    """yoyo's backend on a connection string as libpq reads it, socket folders included."""
+
+    def connect(self, dburi: DatabaseURI) -> psycopg.Connection:
+        connection = psycopg.connect(
+            dburi.args["dsn"], autocommit=True, connect_timeout=10, application_name="reconciler migrate"
+        )
+        connection.execute("SET lock_timeout = '10s'")
+        connection.execute("SET client_min_messages = warning")
+        connection.execute("SET search_path TO reconciler, public")
+        return connection
+
+
+def migrate(dsn: str, wait_s: float = 120.0) -> Migrated:
+    """Apply what is missing.
+
+    Raises:
+        DatabaseUnreachable: no connection, or another migration still runs after `wait_s` seconds.
+        WrongConfiguration: the server is too old, the login may not, or a statement fails.
+    """
+    try:
+        with psycopg.connect(dsn, autocommit=True, connect_timeout=10) as lock:
+            if lock.info.server_version < _OLDEST_SERVER:
+                raise WrongConfiguration("PostgreSQL 14 or newer is needed")
+            _take(lock, wait_s)
+            return _apply(dsn, lock)
+    except psycopg.OperationalError as error:
+        text = " ".join(str(error).split())[:300]
+        if "authentication failed" in text or "does not exist" in text:
+            raise WrongConfiguration(f"RECONCILER_DATABASE_URL: {text}") from error
+        raise DatabaseUnreachable(f"Postgres cannot be reached: {text}; check RECONCILER_DATABASE_URL") from error
+    except psycopg.ProgrammingError as error:
+        raise WrongConfiguration(
+            f"migration failed, nothing of it was kept: {' '.join(str(error).split())[:300]}"
+        ) from error
+
+
+def _take(lock: psycopg.Connection, wait_s: float) -> None:
+    give_up = time.monotonic() + wait_s
+    while True:
+        row = lock.execute(_LOCK).fetchone()
+        if row and row[0]:
+            return
+        if time.monotonic() > give_up:
+            raise DatabaseUnreachable("another `reconciler migrate` has been running too long; try again later")
+        time.sleep(0.2)
+
+
+def _apply(dsn: str, lock: psycopg.Connection) -> Migrated:
+    lock.execute("SET client_min_messages = warning")
+    lock.execute("CREATE SCHEMA IF NOT EXISTS reconciler")
+    address = DatabaseURI("postgresql+psycopg", None, None, None, None, "", {"dsn": dsn})
+    backend = _Backend(address, "_yoyo_migration")
+    try:
+        backend.init_database()
+        backend.break_lock()  # a killed migration leaves its row; the lock held above is the one that counts
+        with backend.lock():
+            migrations = read_migrations(str(sql_folder() / "migrations"))
+            todo = backend.to_apply(migrations)
+            names = [m.id for m in todo]
+            before = len(migrations) - len(names)
+            backend.apply_migrations(todo)
+    finally:
+        backend.connection.close()
+    return Migrated(names, before)

@@ -1,0 +1,114 @@
+"""Connections: one pool for short statements, single connections for locks, and failures in the caller's words."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+
+from reconciler.ports import DatabaseUnreachable, WrongConfiguration
+
+if TYPE_CHECKING:
+    Connection = asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+    Pool = asyncpg.Pool[asyncpg.Record]
+else:
+    Connection = asyncpg.Connection
+    Pool = asyncpg.Pool
+
+STATEMENT_TIMEOUT_S = 60.0
+_APPLICATION_NAME = "reconciler"
+
+
+@contextmanager
+def speaking_plainly() -> Iterator[None]:
+    """Turn the driver's failures into ones that say what to change; none carries a password or a row.
+
+    Raises:
+        DatabaseUnreachable: no connection, or it was lost.
+        WrongConfiguration: wrong password, database, privileges, or a relation or column is missing.
+    """
+    try:
+        yield
+    except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as error:
+        raise WrongConfiguration(f"RECONCILER_DATABASE_URL: {_one_line(error)}") from error
+    except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.InvalidSchemaNameError) as error:
+        raise WrongConfiguration(
+            f"the database lacks what this version needs ({_one_line(error)}): run `reconciler migrate`"
+        ) from error
+    except asyncpg.UndefinedFunctionError as error:
+        raise WrongConfiguration(
+            f"the database is not migrated ({_one_line(error)}): run `reconciler migrate`"
+        ) from error
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise WrongConfiguration(f"the database role lacks a privilege: {_one_line(error)}") from error
+    except (
+        asyncpg.PostgresConnectionError,
+        asyncpg.CannotConnectNowError,
+        asyncpg.AdminShutdownError,
+        asyncpg.CrashShutdownError,
+        asyncpg.TooManyConnectionsError,
+        asyncpg.InterfaceError,
+        OSError,
+    ) as error:
+        raise DatabaseUnreachable(
+            f"Postgres cannot be reached: {_one_line(error)}; check RECONCILER_DATABASE_URL"
+        ) from error
+
+
+def _one_line(error: BaseException) -> str:
+    text = str(error).strip().splitlines()
+    return (text[0] if text else type(error).__name__)[:200]
+
+
+async def _prepare(connection: "Connection") -> None:
+    """Speak jsonb as Python values; the binary form is a version byte and the text."""
+    await connection.set_type_codec(
+        "jsonb",
+        schema="pg_catalog",
+        encoder=lambda value: b"\x01" + json.dumps(value, ensure_ascii=False).encode(),
+        decoder=lambda data: json.loads(data[1:]),
+        format="binary",
+    )
+
+
+def _options(application: str) -> dict[str, Any]:
+    return {
+        "timeout": 10.0,
+        "command_timeout": STATEMENT_TIMEOUT_S,
+        "server_settings": {"application_name": application, "TimeZone": "UTC"},
+    }
+
+
+@asynccontextmanager
+async def open_pool(dsn: str, size: int) -> "AsyncIterator[Pool]":
+    """A pool of at most `size` connections, closed on the way out.
+
+    Raises:
+        DatabaseUnreachable, WrongConfiguration: see `speaking_plainly`.
+    """
+    with speaking_plainly():
+        try:
+            pool = await asyncpg.create_pool(
+                dsn, min_size=1, max_size=max(2, size), init=_prepare, **_options(_APPLICATION_NAME)
+            )
+        except TimeoutError as error:
+            raise DatabaseUnreachable("Postgres does not answer within 10 s; check RECONCILER_DATABASE_URL") from error
+        except ValueError as error:
+            raise WrongConfiguration("RECONCILER_DATABASE_URL is no Postgres address") from error
+    try:
+        yield pool
+    finally:
+        try:
+            async with asyncio.timeout(5):
+                await pool.close()
+        except TimeoutError:
+            pool.terminate()
+
+
+async def open_connection(dsn: str) -> "Connection":
+    """One connection of its own, for locks that live as long as it does."""
+    with speaking_plainly():
+        connection: Connection = await asyncpg.connect(dsn, **_options(f"{_APPLICATION_NAME} locks"))
+        return connection

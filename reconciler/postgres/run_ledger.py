@@ -1,0 +1,272 @@
+"""Runs, their units, counters and incidents in Postgres, and the locks that say which run is under way."""
+
+import asyncio
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from reconciler.domain.audit import AuditEntry, AuditTag
+from reconciler.domain.casework import Unit
+from reconciler.domain.ids import AccountId
+from reconciler.domain.run import ProviderShare, RunRow, Totals
+from reconciler.postgres import audit_log
+from reconciler.postgres.case_store import DueFilter
+from reconciler.postgres.pool import Connection, Pool, open_connection, speaking_plainly
+from reconciler.postgres.statements import statements
+
+_SQL = statements("runs")
+_TRY_LOCK = "SELECT pg_try_advisory_lock(hashtextextended($1, 0))"
+_UNLOCK = "SELECT pg_advisory_unlock(hashtextextended($1, 0))"
+
+
+class Locks:
+    """Advisory locks on one connection of their own: they end with the process, however it ends."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._one_at_a_time = asyncio.Lock()
+
+    @classmethod
+    async def open(cls, dsn: str) -> "Locks":
+        """Connect."""
+        return cls(await open_connection(dsn))
+
+    async def take(self, name: str) -> bool:
+        """Take a lock if nobody has it."""
+        with speaking_plainly():
+            async with self._one_at_a_time:
+                return bool(await self._connection.fetchval(_TRY_LOCK, f"reconciler:{name}"))
+
+    async def release(self, name: str) -> None:
+        """Give a lock back."""
+        with speaking_plainly():
+            async with self._one_at_a_time:
+                await self._connection.fetchval(_UNLOCK, f"reconciler:{name}")
+
+    async def close(self) -> None:
+        """Disconnect, which gives everything back."""
+        await self._connection.close(timeout=5)
+
+
+class RunLedger:
+    """The books of runs."""
+
+    def __init__(self, pool: Pool, due: DueFilter) -> None:
+        self._pool = pool
+        self._due = due
+
+    async def now(self) -> datetime:
+        """The database's clock."""
+        with speaking_plainly():
+            moment: datetime = await self._pool.fetchval("SELECT clock_timestamp()")
+            return moment
+
+    async def of_key(self, run_key: str) -> tuple[RunRow, str] | None:
+        """The run of a key and its status, if there is one."""
+        with speaking_plainly():
+            row = await self._pool.fetchrow(_SQL["of_key"], run_key)
+        return (_run(row), row["status"]) if row else None
+
+    async def abandoned(self) -> list[RunRow]:
+        """Runs that are marked as under way; whether their process lives, their lock tells."""
+        with speaking_plainly():
+            return [_run(row) for row in await self._pool.fetch(_SQL["under_way"])]
+
+    async def start(self, run: RunRow, entry: AuditEntry) -> None:
+        """Open a run's books."""
+        with speaking_plainly():
+            async with self._pool.acquire() as connection, connection.transaction():
+                await connection.execute(
+                    _SQL["start"], run.run_id, run.run_key, run.trigger, run.reason, dict(run.scope), run.dry_run,
+                    run.started_at, dict(run.policy),
+                )  # fmt: skip
+                await audit_log.append(connection, [entry])
+
+    async def resume(self, run_id: UUID) -> None:
+        """Take over a run whose process is gone."""
+        with speaking_plainly():
+            await self._pool.execute(_SQL["resume"], run_id)
+
+    async def plan_units(self, run_id: UUID, now: datetime) -> None:
+        """Write down the run's work, one unit per account; once, whoever asks."""
+        with speaking_plainly():
+            async with self._pool.acquire() as connection, connection.transaction():
+                if not await connection.fetchval(_SQL["is_planned"], run_id):
+                    await connection.execute(_SQL["plan_units"], *self._due.arguments(now, None), run_id)
+                    await connection.execute(_SQL["planned"], run_id)
+
+    async def units(self, run_id: UUID, after: Unit | None, limit: int) -> Sequence[Unit]:
+        """The next units to do, soonest deadline first."""
+        start = (after.deadline, after.account_id) if after else (datetime.fromisoformat("0001-01-02T00:00:00Z"), "")
+        with speaking_plainly():
+            rows = await self._pool.fetch(_SQL["units"], run_id, *start, limit)
+        return [Unit(run_id, AccountId(r["account_id"]), r["deadline"], r["attempt"]) for r in rows]
+
+    async def skip(self, unit: Unit) -> None:
+        """Leave a unit to the run that has its account in hand."""
+        with speaking_plainly():
+            await self._pool.execute(_SQL["skip_unit"], unit.run_id, unit.account_id)
+
+    async def reopen_repaired(self, run_id: UUID) -> int:
+        """Make the units with repairs that await confirmation work to do again; how many."""
+        with speaking_plainly():
+            return len(await self._pool.fetch(_SQL["verify_units"], run_id))
+
+    async def totals(self, run_id: UUID) -> Totals:
+        """The run's units by state."""
+        with speaking_plainly():
+            row = await self._pool.fetchrow(_SQL["totals"], run_id)
+        assert row is not None  # noqa: S101 - an aggregate without GROUP BY has one row
+        return Totals(row["units"], int(row["events"]), row["done"], row["failed"], row["parked"], row["remaining"])
+
+    async def counts(self, run_id: UUID) -> dict[str, dict[str, int]]:
+        """The run's counters, by group."""
+        with speaking_plainly():
+            rows = await self._pool.fetch(_SQL["counts"], run_id)
+        counts: dict[str, dict[str, int]] = {}
+        for row in rows:
+            counts.setdefault(row["grp"], {})[row["name"]] = row["number"]
+        return counts
+
+    async def errors(self, run_id: UUID) -> list[dict[str, str]]:
+        """Why accounts could not be read or written, at most 100 of them."""
+        with speaking_plainly():
+            return [dict(row) for row in await self._pool.fetch(_SQL["errors"], run_id)]
+
+    async def finish(
+        self, run_id: UUID, status: str, at: datetime, summary: Mapping[str, Any], entries: Sequence[AuditEntry]
+    ) -> None:
+        """Close a run's books."""
+        with speaking_plainly():
+            async with self._pool.acquire() as connection, connection.transaction():
+                await connection.execute(_SQL["finish"], run_id, status, at, dict(summary))
+                await audit_log.append(connection, entries)
+
+    async def seal(self, run_id: UUID) -> tuple[int, str]:
+        """How many entries the run wrote, and all their hashes in a row."""
+        with speaking_plainly():
+            row = await self._pool.fetchrow(statements("audit")["of_run"], run_id)
+        return (row["entries"], row["hashes"]) if row else (0, "")
+
+    async def shares(
+        self, run_id: UUID, now: datetime, since: datetime, also: Sequence[str]
+    ) -> dict[str, ProviderShare]:
+        """How the providers that this run observed, and those of `also`, do over events written after `since`."""
+        with speaking_plainly():
+            async with self._pool.acquire() as connection:
+                seen = {row[0] for row in await connection.fetch(_SQL["observed_providers"], run_id)}
+                providers = sorted({*seen, *also})
+                rows = await connection.fetch(_SQL["providers_in_trouble"], run_id, now, since, providers)
+        return {r["provider_name"]: ProviderShare(r["overdue"], r["total"], r["accounts"]) for r in rows}
+
+    async def open_incidents(self) -> list[str]:
+        """The providers with an open incident."""
+        with speaking_plainly():
+            return [row["provider_name"] for row in await self._pool.fetch(_SQL["open_incidents"])]
+
+    async def waiting_for(self, provider: str, now: datetime) -> int:
+        """How many future events still wait for a provider's outage to end."""
+        with speaking_plainly():
+            return int(await self._pool.fetchval(_SQL["waiting_for_provider"], provider, now) or 0)
+
+    async def open_incident(
+        self, provider: str, at: datetime, evidence: Mapping[str, object], run_id: UUID, entry: AuditEntry
+    ) -> bool:
+        """Open an incident; false if there is an open one."""
+        with speaking_plainly():
+            async with self._pool.acquire() as connection, connection.transaction():
+                opened = await connection.fetchval(_SQL["open_incident"], provider, at, dict(evidence), run_id)
+                if opened is not None:
+                    await audit_log.append(connection, [entry])
+                return opened is not None
+
+    async def close_incident(
+        self, provider: str, at: datetime, evidence: Mapping[str, object], entry: AuditEntry
+    ) -> bool:
+        """Close a provider's open incident; false if there is none."""
+        with speaking_plainly():
+            async with self._pool.acquire() as connection, connection.transaction():
+                closed = await connection.fetchval(_SQL["close_incident"], provider, at, {"closed": dict(evidence)})
+                if closed is not None:
+                    await audit_log.append(connection, [entry])
+                return closed is not None
+
+    async def resolve_spent_notices(self, run_id: UUID, now: datetime) -> int:
+        """Resolve the notices whose every event has started; how many."""
+        with speaking_plainly():
+            async with self._pool.acquire() as connection, connection.transaction():
+                rows = await connection.fetch(_SQL["resolve_spent_notices"], now)
+                entries = [
+                    AuditEntry(
+                        tag=AuditTag.NOTICE_RESOLVED,
+                        at=now,
+                        run_id=run_id,
+                        account_id=AccountId(row["account_id"]),
+                        after={
+                            "kind": row["kind"],
+                            "profile_id": row["profile_id"],
+                            "reason": "its events have started",
+                        },
+                    )
+                    for row in rows
+                ]
+                await audit_log.append(connection, entries)
+                return len(entries)
+
+    async def plan_of(self, run_id: UUID) -> UUID | None:
+        """The plan that a run stored, if it did."""
+        with speaking_plainly():
+            plan_id: UUID | None = await self._pool.fetchval(_SQL["plan_of"], run_id)
+            return plan_id
+
+    async def plan_items(self, plan_id: UUID) -> list[dict[str, Any]]:
+        """What a plan holds, soonest start first."""
+        with speaking_plainly():
+            return [dict(row) for row in await self._pool.fetch(_SQL["plan_items"], plan_id)]
+
+    async def close_plan(self, run_id: UUID, per_minute: float) -> dict[str, Any]:
+        """Close a dry run's plan under its digest: its id, digest, remedies, and what carrying it out will cost.
+
+        Carrying out reads each account with writes again and sends its writes in batches of up to 50.
+        """
+        with speaking_plainly():
+            async with self._pool.acquire() as connection, connection.transaction():
+                await connection.execute(statements("cases")["open_plan"], run_id)
+                plan_id: UUID = await connection.fetchval(_SQL["plan_of"], run_id)
+                items = await connection.fetch(_SQL["plan_items"], plan_id)
+                lines = [f"{i['calendar_id']}/{i['event_id']} {i['remedy']} {i['evidence_digest']}" for i in items]
+                digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+                writes = Counter(i["account_id"] for i in items if i["detail"]["remedy"] == "reupsert")
+                requests = sum(2 + n for n in writes.values())
+                closed = {
+                    "plan_id": plan_id,
+                    "digest": digest,
+                    "remedies": dict(Counter(i["detail"]["remedy"] for i in items)),
+                    "requests": requests,
+                    "expected_seconds": round(60 * requests / per_minute, 1),
+                }
+                await connection.execute(_SQL["seal_plan"], plan_id, digest, {**closed, "plan_id": str(plan_id)})
+                return closed
+
+    async def policies(self) -> list[tuple[UUID, dict[str, Any]]]:
+        """The policy of every run on record."""
+        with speaking_plainly():
+            return [(row["run_id"], row["policy"]) for row in await self._pool.fetch(_SQL["policies"])]
+
+
+def _run(row: asyncpg.Record) -> RunRow:
+    return RunRow(
+        run_id=row["run_id"],
+        run_key=row["run_key"],
+        trigger=row["trigger"],
+        reason=row["reason"],
+        scope=row["scope"],
+        dry_run=row["dry_run"],
+        started_at=row["started_at"],
+        policy=row["policy"],
+    )

@@ -1,0 +1,71 @@
+"""Tokens at rest: plain as the application wrote them, or encrypted by us when keys are configured."""
+
+from datetime import datetime
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+
+from reconciler.domain.ids import AccountId
+from reconciler.ports import Tokens, WrongConfiguration
+from reconciler.postgres.pool import Pool, speaking_plainly
+from reconciler.postgres.statements import statements
+
+_SQL = statements("tokens")
+_MARK = "fernet:"
+
+
+class TokenSafe:
+    """Encrypts with the newest key, decrypts with any. Without keys it passes plain text through."""
+
+    def __init__(self, keys: tuple[str, ...]) -> None:
+        try:
+            self._fernet = MultiFernet([Fernet(key) for key in keys]) if keys else None
+        except ValueError as error:
+            raise WrongConfiguration("RECONCILER_TOKEN_KEYS: each key must be 32 url-safe base64 bytes") from error
+
+    def seal(self, token: str) -> str:
+        """A token as it is to be stored."""
+        return _MARK + self._fernet.encrypt(token.encode()).decode() if self._fernet else token
+
+    def open(self, stored: str | None) -> str | None:
+        """A stored token in the clear; null for none.
+
+        Raises:
+            WrongConfiguration: it is encrypted and no configured key fits.
+        """
+        if not stored or not stored.startswith(_MARK):
+            return stored.strip() or None if stored else None
+        if self._fernet is None:
+            raise WrongConfiguration("tokens are encrypted, but RECONCILER_TOKEN_KEYS is not set")
+        try:
+            return self._fernet.decrypt(stored.removeprefix(_MARK)).decode()
+        except InvalidToken as error:
+            raise WrongConfiguration("RECONCILER_TOKEN_KEYS holds no key that fits the stored tokens") from error
+
+
+class StoredTokens:
+    """Token pairs in the application's `accounts` relation."""
+
+    def __init__(self, pool: Pool, safe: TokenSafe) -> None:
+        self._pool = pool
+        self._safe = safe
+
+    async def load(self, account_id: AccountId) -> Tokens | None:
+        """The stored pair; null when there is neither token."""
+        with speaking_plainly():
+            row = await self._pool.fetchrow(_SQL["load"], account_id)
+        if row is None:
+            return None
+        access, refresh = self._safe.open(row["access_token"]), self._safe.open(row["refresh_token"])
+        return Tokens(access or "", refresh, row["token_expires_at"]) if access or refresh else None
+
+    async def save(self, account_id: AccountId, tokens: Tokens, *, replacing: Tokens) -> bool:
+        """Store a refreshed pair, unless the application stored another one since `replacing` was loaded."""
+        with speaking_plainly():
+            async with self._pool.acquire() as connection, connection.transaction():
+                row = await connection.fetchrow(_SQL["lock"], account_id)
+                if row is None or self._safe.open(row["refresh_token"]) != replacing.refresh:
+                    return False
+                expires_at: datetime | None = tokens.expires_at
+                refresh = self._safe.seal(tokens.refresh) if tokens.refresh else None
+                await connection.execute(_SQL["save"], account_id, self._safe.seal(tokens.access), refresh, expires_at)
+                return True

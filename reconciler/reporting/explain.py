@@ -1,0 +1,176 @@
+"""One event's story in words that a colleague understands, from the audit trail."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from reconciler.domain.audit import AuditTag, StoredEntry
+from reconciler.domain.cause import RULES
+from reconciler.domain.event import Absent, Assigned, Conferencing, Pending
+from reconciler.domain.evidence import Evidence, Found, NotListed, Unauthorized, Unreadable
+from reconciler.domain.evidence_json import evidence_from
+from reconciler.domain.policy import Policy
+
+_WHAT = {
+    AuditTag.EVENT_JUDGED: "judged",
+    AuditTag.EVENT_CONFIRMED: "the repair is confirmed: the link is there",
+    AuditTag.EVENT_ESCALATED: "handed to a person",
+    AuditTag.REPAIR_INTENDED: "about to write it again",
+    AuditTag.REPAIR_APPLIED: "Cronofy accepted the write",
+    AuditTag.REPAIR_UNNEEDED: "not written after all",
+    AuditTag.REPAIR_REJECTED: "Cronofy refused the write",
+    AuditTag.REPAIR_IN_DOUBT: "it is not known whether the write took effect",
+    AuditTag.REPAIR_UNSENT: "the write could not be sent",
+}
+
+_NEXT = {
+    "settle": "nothing more; it is read again only if the application writes it",
+    "wait": "it is read again, with growing gaps and by every run within 24 h of the start",
+    "reupsert": "the next run reads it to see whether the link has come",
+    "notify": "once the person has acted, Cronofy makes the link by itself and a later run finds it",
+    "park": "the account is not read until the application stores new tokens and sets it active",
+    "report": "a person must decide; it stays in the account manager's report and is read again",
+    "escalate": "a person takes it to Cronofy's support; it is read again meanwhile",
+    "leave": "the next run tries again",
+}
+
+
+def story(event: Mapping[str, Any], entries: Sequence[StoredEntry], policy: Policy) -> dict[str, Any]:
+    """The story as a plain value, for `--json`."""
+    last = next((e for e in reversed(entries) if e.entry.evidence and e.entry.cause), None)
+    return {
+        "event": dict(event),
+        "rules": _rules(evidence_from(last.entry.evidence or {}), policy) if last else [],
+        "expected_next": _NEXT.get((event.get("remedy") or "").split(" ")[0]),
+        "entries": [
+            {
+                "entry_id": e.entry_id,
+                "at": e.entry.at,
+                "run_id": e.entry.run_id,
+                "tag": e.entry.tag,
+                "cause": e.entry.cause,
+                "remedy": e.entry.remedy,
+                "outcome": e.entry.outcome,
+                "before": e.entry.before,
+                "after": e.entry.after,
+                "evidence": e.entry.evidence,
+            }
+            for e in entries
+        ],
+    }
+
+
+def _rules(evidence: Evidence, policy: Policy) -> list[dict[str, Any]]:
+    """The rules in order, up to the one that fits."""
+    tried = []
+    for rule in RULES:
+        fits = rule.fits(evidence, policy)
+        tried.append({"cause": rule.cause.value, "when": rule.when, "fits": fits})
+        if fits:
+            break
+    return tried
+
+
+def story_text(event: Mapping[str, Any], entries: Sequence[StoredEntry], policy: Policy) -> str:
+    """The story as text."""
+    person = f"{event['name']} " if event.get("name") else ""
+    customer = f" of {event['customer']}" if event.get("customer") else ""
+    lines = [
+        f"{event['calendar_id']}/{event['event_id']}",
+        f"  {person}({event['account_id']}){customer}",
+        f"  starts {_when(event['starts_at'])}, asks for {event['profile_id'] or 'no conferencing'}, "
+        f"last written by the application {_when(event['written_at'])}",
+    ]
+    if event.get("cancelled_at"):
+        lines.append(f"  deleted by the application {_when(event['cancelled_at'])}")
+    if not entries:
+        lines.append("  nothing on record: no run has decided anything about it yet")
+    for stored in entries:
+        lines += _entry_lines(stored)
+    last = next((e for e in reversed(entries) if e.entry.evidence and e.entry.cause), None)
+    if last is not None:
+        lines.append("the rules, in order, on what was read last:")
+        lines += [
+            f"  {'fits' if rule['fits'] else 'no  '}  {rule['cause']}: {rule['when']}"
+            for rule in _rules(evidence_from(last.entry.evidence or {}), policy)
+        ]
+    remedy = (event.get("remedy") or "").split(" ")[0]
+    if remedy in _NEXT:
+        lines.append(f"expected next: {_NEXT[remedy]}")
+    if event.get("next_read_at"):
+        lines.append(f"due again from {_when(event['next_read_at'])}")
+    return "\n".join(lines)
+
+
+def _entry_lines(stored: StoredEntry) -> list[str]:
+    entry = stored.entry
+    lines = [f"{_when(entry.at)}  {_WHAT.get(entry.tag, entry.tag.value)}"]
+    if entry.evidence is not None and entry.cause is not None:
+        evidence = evidence_from(entry.evidence)
+        lines[0] += f": {entry.cause}, so {_remedy(entry.after) or entry.remedy}"
+        lines.append(f"    read: {_read(evidence)}")
+        if evidence.roster is not None:
+            listed = ", ".join(
+                f"{p.profile_id} ({p.provider_name}, {'connected' if p.connected else 'disconnected'})"
+                for p in evidence.roster.conferencing
+            )
+            lines.append(f"    profiles: {listed or 'none listed'}")
+        lines += [
+            f"    Cronofy said {n.type}{f' {n.subtype}' if n.subtype else ''} at {_when(n.at)}"
+            for n in evidence.notified
+        ]
+    elif entry.after:
+        lines[0] += f": {_remedy(entry.after) or ', '.join(f'{k} {v}' for k, v in entry.after.items())}"
+    return lines
+
+
+def _remedy(after: Mapping[str, Any] | None) -> str | None:
+    if not after or "remedy" not in after:
+        return None
+    match after["remedy"]:
+        case "reupsert":
+            drift = " and with the times that the person moved it to" if "drift" in after else ""
+            why = "".join(f", {k} {after[k]}" for k in ("status", "keys", "reason") if after.get(k))
+            return (
+                f"write it again asking for {after['profile_id']} "
+                f"({after['provider_name'] or 'provider open'}, provider {after['provider_change']}){drift}{why}"
+            )
+        case "notify":
+            return f"notice {after['kind'].replace('_', ' ')}" + (
+                f" about {after['profile_id']}" if after["profile_id"] else ""
+            )
+        case other:
+            return str(other) + (f" ({after['reason']})" if after.get("reason") else "")
+
+
+def _read(evidence: Evidence) -> str:
+    read = evidence.read_back
+    match read:
+        case Unreadable(kind, message):
+            return f"could not be read ({kind}: {message})"
+        case Unauthorized(reason):
+            return f"Cronofy refused the account ({reason})"
+        case NotListed(times):
+            return f"not in a complete listing, for the {times}. time in a row"
+        case Found():
+            return _found(read, evidence.now - evidence.touched_at)
+
+
+def _link(conferencing: Conferencing, age: object) -> str:
+    match conferencing:
+        case Assigned(_, provider):
+            return f"has its link ({provider or 'explicit'})"
+        case Pending():
+            return f"link pending, {str(age).split('.', maxsplit=1)[0]} after the last write"
+        case Absent():
+            return "no conferencing at all"
+
+
+def _found(found: Found, age: object) -> str:
+    text = _link(found.conferencing, age)
+    flags = [name for name, is_so in (("deleted", found.deleted), ("cancelled", found.cancelled)) if is_so]
+    return text + (f", {' and '.join(flags)}" if flags else "") + f", starts {found.start_text}"
+
+
+def _when(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"

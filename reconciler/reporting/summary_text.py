@@ -1,0 +1,88 @@
+"""A run's summary, a plan and the present state of the work in plain words, for a terminal."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def run_text(summary: Mapping[str, Any]) -> str:
+    """What `reconciler run` prints at its end."""
+    accounts, events, requests = summary["accounts"], summary["events"], summary["requests"]
+    title = "dry run" if summary["dry_run"] else "run"
+    lines = [
+        f"{title} {summary['run_id']}: {summary['status']} in {summary['duration_seconds']:.1f} s",
+        f"  accounts   {accounts['due']} due, {accounts['done']} done, {accounts['failed']} failed, "
+        f"{accounts['parked']} parked, {accounts['left']} left",
+        f"  events     {events['due']} due, {events['read']} read, {events['settled']} settled",
+    ]
+    lines += _table("causes", summary["causes"])
+    lines += _table("outcomes", {k: v for k, v in summary["outcomes"].items() if v})
+    lines += _table("notices", {k: v for k, v in summary["notices"].items() if v})
+    lines += _table("incidents", {k: v for k, v in summary["incidents"].items() if v})
+    spent = ", ".join(f"{n} {kind}" for kind, n in requests.items() if n and kind != "total")
+    lines.append(f"  requests   {requests['total']}" + (f": {spent}" if spent else ""))
+    lines += [
+        f"  failed     {error['account_id'] or '(no account)'}: {error['kind']}: {error['message']}"
+        for error in summary["errors"]
+    ]
+    return "\n".join(lines)
+
+
+def _table(title: str, values: Mapping[str, int]) -> list[str]:
+    width = max((len(str(n)) for n in values.values()), default=1)
+    return [
+        f"  {title if i == 0 else '':<10} {number:>{width}}  {name.replace('_', ' ')}"
+        for i, (name, number) in enumerate(values.items())
+    ]
+
+
+def plan_text(plan: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -> str:
+    """What `reconciler plan` prints: the writes one by one, the rest counted."""
+    lines = [f"plan {plan['plan_id']}", f"  digest     {plan['digest']}"]
+    lines += _table("remedies", plan["remedies"])
+    lines.append(
+        f"  requests   about {plan['requests']} to carry it out, {plan['expected_seconds']:.0f} s at this share"
+    )
+    for item in items:
+        if item["detail"].get("remedy") == "reupsert":
+            change = item["detail"]["provider_change"]
+            lines.append(
+                f"  reupsert   {item['calendar_id']}/{item['event_id']} -> {item['detail']['profile_id']}"
+                + (f" (provider {change})" if change != "same" else "")
+            )
+    return "\n".join(lines)
+
+
+def status_text(status: Mapping[str, Any]) -> str:
+    """What `reconciler status` prints."""
+    due = status["due"]
+    soonest = f", soonest start {due['soonest']:%Y-%m-%d %H:%M} UTC" if due.get("soonest") else ""
+    lines = [f"due now: {due['events']} events of {due['accounts']} accounts{soonest}"]
+    for run in status["runs"]:
+        gone = " (its process is gone; the next run goes on)" if run["abandoned"] else ""
+        lines.append(_run_line(run, gone))
+    if not status["runs"]:
+        lines.append("no run under way")
+    if last := status["last_run"]:
+        lines.append(
+            f"last run {last['run_id']}: {last['status']}, finished {last['finished_at']:%Y-%m-%d %H:%M:%S} UTC"
+        )
+    if budget := status["budget"]:
+        held = f", held for {budget['held_for_seconds']:.0f} s after a 429" if budget["held_for_seconds"] else ""
+        lines.append(f"request budget: pace {budget['pace']:.0%}{held}")
+    lines += [
+        f"open notices: {n['notices']} {kind.replace('_', ' ')} for {n['events']} events"
+        for kind, n in status["notices"].items()
+    ]
+    lines += [
+        f"incident: {incident['provider_name']} since {incident['opened_at']:%Y-%m-%d %H:%M} UTC"
+        for incident in status["incidents"]
+    ]
+    return "\n".join(lines)
+
+
+def _run_line(run: Mapping[str, Any], gone: str) -> str:
+    key = f" ({run['run_key']})" if run["run_key"] else ""
+    return (
+        f"run {run['run_id']}{key}: {run['accounts_done']} of {run['accounts']} accounts "
+        f"since {run['started_at']:%H:%M:%S} UTC{gone}"
+    )

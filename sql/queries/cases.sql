@@ -1,0 +1,187 @@
+-- One account's events with what is on record, and the transaction that records what was decided.
+
+-- name: account
+SELECT account_id, data_center, email, customer, account_manager
+FROM reconciler.accounts
+WHERE account_id = $1;
+
+-- name: due
+SELECT e.calendar_id, e.event_id, e.account_id, e.starts_at, e.ends_at, e.profile_id, e.body::text AS body, e.written_at,
+       s.calendar_id IS NOT NULL AS known, s.conferencing, s.cause, s.remedy, s.join_url, s.provider_name,
+       s.asked_provider, s.read_at, s.pending_since, s.next_read_at, s.settled_at, s.repairs, s.repaired_at,
+       s.confirmed_at, s.intended_at, s.intended_profile, s.misses, s.unchanged_looks, s.seen_written_at, s.rejections
+FROM reconciler.due_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) d
+JOIN reconciler.events e ON e.calendar_id = d.calendar_id AND e.event_id = d.event_id
+LEFT JOIN reconciler.event_states s ON s.calendar_id = d.calendar_id AND s.event_id = d.event_id
+ORDER BY e.starts_at, e.calendar_id, e.event_id;
+
+-- name: profiles
+SELECT profile_id, provider_name, profile_name, listed
+FROM reconciler.known_profiles
+WHERE account_id = $1 AND kind = 'conferencing';
+
+-- name: has_roster
+SELECT EXISTS (SELECT FROM reconciler.known_profiles WHERE account_id = $1);
+
+-- name: open_notices
+SELECT kind, profile_id, provider_name, relink_url, events
+FROM reconciler.notices
+WHERE account_id = $1 AND status <> 'resolved';
+
+-- name: notified
+SELECT n.calendar_id, n.event_id, n.type, n.subtype, n.received_at
+FROM reconciler.notifications n
+JOIN unnest($1::text[], $2::text[]) AS k (calendar_id, event_id)
+  ON n.calendar_id = k.calendar_id AND n.event_id = k.event_id
+WHERE n.type = 'conferencing_failing';
+
+-- name: finish_unit
+UPDATE reconciler.run_units
+SET state = $3, counts = $4, observed = $5, error_kind = $6, error_message = $7, parked = $8, finished_at = now()
+WHERE run_id = $1 AND account_id = $2 AND state = 'todo'
+RETURNING account_id;
+
+-- name: add_unit_counts
+UPDATE reconciler.run_units SET counts = $3 WHERE run_id = $1 AND account_id = $2;
+
+-- name: unit_counts
+SELECT counts FROM reconciler.run_units WHERE run_id = $1 AND account_id = $2 FOR UPDATE;
+
+-- name: put_states
+INSERT INTO reconciler.event_states (
+    calendar_id, event_id, account_id, conferencing, cause, remedy, join_url, provider_name, asked_provider, read_at,
+    pending_since, next_read_at, settled_at, repairs, repaired_at, confirmed_at, intended_at, intended_profile, misses,
+    unchanged_looks, seen_written_at, rejections, run_id)
+SELECT calendar_id, event_id, account_id, conferencing, cause, remedy, join_url, provider_name, asked_provider, read_at,
+       pending_since, next_read_at, settled_at, repairs, repaired_at, confirmed_at, intended_at, intended_profile, misses,
+       unchanged_looks, seen_written_at, rejections, run_id
+FROM jsonb_populate_recordset(NULL::reconciler.event_states, $1)
+ON CONFLICT (calendar_id, event_id) DO UPDATE SET
+    account_id = excluded.account_id, conferencing = excluded.conferencing, cause = excluded.cause,
+    remedy = excluded.remedy, join_url = excluded.join_url, provider_name = excluded.provider_name,
+    asked_provider = excluded.asked_provider, read_at = excluded.read_at, pending_since = excluded.pending_since,
+    next_read_at = excluded.next_read_at, settled_at = excluded.settled_at, repairs = excluded.repairs,
+    repaired_at = excluded.repaired_at, confirmed_at = excluded.confirmed_at, intended_at = excluded.intended_at,
+    intended_profile = excluded.intended_profile, misses = excluded.misses,
+    unchanged_looks = excluded.unchanged_looks, seen_written_at = excluded.seen_written_at,
+    rejections = excluded.rejections, run_id = excluded.run_id;
+
+-- name: correct
+UPDATE reconciler.events e
+SET profile_id = c.profile_id,
+    body = jsonb_set(
+        CASE WHEN jsonb_typeof(e.body -> 'conferencing') = 'object' THEN e.body
+             ELSE jsonb_set(e.body, '{conferencing}', '{}') END,
+        '{conferencing,profile_id}', to_jsonb(c.profile_id))
+FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[]) AS c (calendar_id, event_id, profile_id, written_at)
+WHERE e.calendar_id = c.calendar_id AND e.event_id = c.event_id AND e.written_at = c.written_at
+  AND jsonb_typeof(e.body) = 'object'
+RETURNING e.calendar_id, e.event_id;
+
+-- name: unlist_profiles
+UPDATE reconciler.known_profiles SET listed = false WHERE account_id = $1 AND listed;
+
+-- name: put_profiles
+INSERT INTO reconciler.known_profiles
+    (account_id, profile_id, kind, provider_name, profile_name, connected, listed, seen_at)
+SELECT $1, p.profile_id, p.kind, p.provider_name, p.profile_name, p.connected, true, $2
+FROM unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::boolean[])
+    AS p (profile_id, kind, provider_name, profile_name, connected)
+ON CONFLICT (account_id, profile_id, kind) DO UPDATE SET
+    provider_name = excluded.provider_name, profile_name = excluded.profile_name, connected = excluded.connected,
+    listed = true, seen_at = excluded.seen_at;
+
+-- name: queue_notice
+INSERT INTO reconciler.notices (
+    kind, account_id, profile_id, provider_name, relink_url, recipient, customer, account_manager, events,
+    events_affected, first_event_at, last_event_at, created_at, updated_at, run_id)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13, $14)
+ON CONFLICT (account_id, kind, coalesce(profile_id, '')) WHERE status <> 'resolved' DO UPDATE SET
+    provider_name = excluded.provider_name, relink_url = excluded.relink_url, recipient = excluded.recipient,
+    customer = excluded.customer, account_manager = excluded.account_manager, events = excluded.events,
+    events_affected = excluded.events_affected, first_event_at = excluded.first_event_at,
+    last_event_at = excluded.last_event_at, updated_at = excluded.updated_at, run_id = excluded.run_id;
+
+-- name: resolve_notice
+UPDATE reconciler.notices
+SET status = 'resolved', resolved_at = $4, updated_at = $4, run_id = $5
+WHERE account_id = $1 AND kind = $2 AND coalesce(profile_id, '') = coalesce($3, '') AND status <> 'resolved';
+
+-- name: park
+UPDATE reconciler.accounts
+SET state = 'parked', parked_reason = $2, updated_at = now()
+WHERE account_id = $1 AND state = 'active';
+
+-- name: hold
+INSERT INTO reconciler.run_held (run_id, account_id, calendar_id, event_id, evidence)
+SELECT $1, $2, h.calendar_id, h.event_id, h.evidence
+FROM unnest($3::text[], $4::text[], $5::jsonb[]) AS h (calendar_id, event_id, evidence)
+ON CONFLICT (run_id, account_id, calendar_id, event_id) DO UPDATE SET evidence = excluded.evidence;
+
+-- name: held_accounts
+SELECT DISTINCT h.account_id
+FROM reconciler.run_held h
+JOIN reconciler.accounts a ON a.account_id = h.account_id
+JOIN reconciler.events e ON e.calendar_id = h.calendar_id AND e.event_id = h.event_id
+WHERE h.run_id = $1 AND h.account_id > $2
+ORDER BY h.account_id LIMIT 100;
+
+-- name: held
+SELECT h.calendar_id, h.event_id, h.evidence, e.account_id, e.starts_at, e.ends_at, e.profile_id, e.body::text AS body,
+       e.written_at,
+       s.calendar_id IS NOT NULL AS known, s.conferencing, s.cause, s.remedy, s.join_url, s.provider_name,
+       s.asked_provider, s.read_at, s.pending_since, s.next_read_at, s.settled_at, s.repairs, s.repaired_at,
+       s.confirmed_at, s.intended_at, s.intended_profile, s.misses, s.unchanged_looks, s.seen_written_at, s.rejections
+FROM reconciler.run_held h
+JOIN reconciler.events e ON e.calendar_id = h.calendar_id AND e.event_id = h.event_id
+LEFT JOIN reconciler.event_states s ON s.calendar_id = h.calendar_id AND s.event_id = h.event_id
+WHERE h.run_id = $1 AND h.account_id = $2
+ORDER BY e.starts_at;
+
+-- name: release_held
+DELETE FROM reconciler.run_held WHERE run_id = $1 AND account_id = $2;
+
+-- name: charge_repairs
+UPDATE reconciler.runs
+SET repairs = repairs + $2
+WHERE run_id = $1
+  AND repairs + $2 <= $3
+  AND (repairs + $2 < 20 OR repairs + $2 <= $4 * (events_read + $5))
+RETURNING repairs;
+
+-- name: repair_counters
+SELECT repairs, events_read FROM reconciler.runs WHERE run_id = $1;
+
+-- name: add_events_read
+UPDATE reconciler.runs SET events_read = events_read + $2 WHERE run_id = $1;
+
+-- name: still_writable
+SELECT e.calendar_id, e.event_id, e.body::text AS body
+FROM reconciler.events e
+JOIN unnest($1::text[], $2::text[], $3::timestamptz[]) AS k (calendar_id, event_id, written_at)
+  ON e.calendar_id = k.calendar_id AND e.event_id = k.event_id AND e.written_at = k.written_at
+WHERE e.cancelled_at IS NULL AND e.body IS NOT NULL
+FOR SHARE OF e;
+
+-- name: mark_intended
+INSERT INTO reconciler.event_states (calendar_id, event_id, account_id, intended_at, intended_profile, next_read_at)
+SELECT k.calendar_id, k.event_id, $1, $2, k.profile_id, $2
+FROM unnest($3::text[], $4::text[], $5::text[]) AS k (calendar_id, event_id, profile_id)
+ON CONFLICT (calendar_id, event_id) DO UPDATE SET
+    intended_at = excluded.intended_at, intended_profile = excluded.intended_profile,
+    next_read_at = excluded.next_read_at;
+
+-- name: open_plan
+INSERT INTO reconciler.plans (plan_id, run_id, expires_at)
+VALUES (gen_random_uuid(), $1, now() + interval '24 hours')
+ON CONFLICT (run_id) DO NOTHING;
+
+-- name: put_plan_items
+INSERT INTO reconciler.plan_items
+    (plan_id, calendar_id, event_id, account_id, starts_at, cause, remedy, detail, evidence_digest)
+SELECT p.plan_id, i.calendar_id, i.event_id, $2, i.starts_at, i.cause, i.remedy, i.detail, i.evidence_digest
+FROM reconciler.plans p,
+     unnest($3::text[], $4::text[], $5::timestamptz[], $6::text[], $7::text[], $8::jsonb[], $9::text[])
+     AS i (calendar_id, event_id, starts_at, cause, remedy, detail, evidence_digest)
+WHERE p.run_id = $1
+ON CONFLICT (plan_id, calendar_id, event_id) DO NOTHING;

@@ -1,0 +1,145 @@
+-- Runs, their units and counters, incidents.
+
+-- name: start
+INSERT INTO reconciler.runs (run_id, run_key, trigger, reason, scope, dry_run, started_at, policy)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8);
+
+-- name: of_key
+SELECT run_id, run_key, trigger, reason, scope, dry_run, started_at, policy, status
+FROM reconciler.runs WHERE run_key = $1;
+
+-- name: under_way
+SELECT run_id, run_key, trigger, reason, scope, dry_run, started_at, policy
+FROM reconciler.runs WHERE status = 'running' ORDER BY started_at;
+
+-- name: resume
+UPDATE reconciler.runs SET status = 'running', finished_at = NULL WHERE run_id = $1;
+
+-- name: plan_units
+INSERT INTO reconciler.run_units (run_id, account_id, deadline, events_due)
+SELECT $18, coalesce(d.account_id, ''), min(d.starts_at), count(*)
+FROM reconciler.due_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) d
+GROUP BY d.account_id
+ON CONFLICT (run_id, account_id) DO NOTHING;
+
+-- name: planned
+UPDATE reconciler.runs SET planned_at = now() WHERE run_id = $1;
+
+-- name: is_planned
+SELECT planned_at IS NOT NULL FROM reconciler.runs WHERE run_id = $1;
+
+-- name: units
+SELECT account_id, deadline, attempt
+FROM reconciler.run_units
+WHERE run_id = $1 AND state = 'todo' AND (deadline, account_id) > ($2, $3)
+ORDER BY deadline, account_id
+LIMIT $4;
+
+-- name: totals
+SELECT count(*) AS units, coalesce(sum(events_due), 0) AS events,
+       count(*) FILTER (WHERE state = 'done' AND NOT parked) AS done,
+       count(*) FILTER (WHERE state = 'failed') AS failed,
+       count(*) FILTER (WHERE parked) AS parked,
+       count(*) FILTER (WHERE state IN ('todo', 'skipped')) AS remaining,
+       count(*) FILTER (WHERE state = 'skipped') AS skipped
+FROM reconciler.run_units
+WHERE run_id = $1;
+
+-- name: counts
+SELECT g.key AS grp, n.key AS name, sum(n.value::bigint)::bigint AS number
+FROM reconciler.run_units u, jsonb_each(u.counts) g, jsonb_each_text(g.value) n
+WHERE u.run_id = $1
+GROUP BY g.key, n.key;
+
+-- name: errors
+SELECT account_id, error_kind AS kind, error_message AS message
+FROM reconciler.run_units
+WHERE run_id = $1 AND error_kind IS NOT NULL
+ORDER BY deadline, account_id
+LIMIT 100;
+
+-- name: finish
+UPDATE reconciler.runs SET status = $2, finished_at = $3, summary = $4 WHERE run_id = $1;
+
+-- name: skip_unit
+UPDATE reconciler.run_units SET state = 'skipped' WHERE run_id = $1 AND account_id = $2 AND state = 'todo';
+
+-- name: verify_units
+UPDATE reconciler.run_units u
+SET state = 'todo', attempt = attempt + 1
+WHERE u.run_id = $1 AND u.state = 'done'
+  AND EXISTS (SELECT FROM reconciler.event_states s
+              WHERE s.account_id = u.account_id AND s.run_id = $1 AND s.repaired_at IS NOT NULL
+                AND s.confirmed_at IS NULL AND s.settled_at IS NULL)
+RETURNING u.account_id;
+
+-- name: compare_rosters
+UPDATE reconciler.runs
+SET rosters_compared = rosters_compared + 1, rosters_lost = rosters_lost + $2
+WHERE run_id = $1
+RETURNING rosters_compared, rosters_lost;
+
+-- name: providers_in_trouble
+-- Per provider, over the future events written within the look-back whose profile is connected: those this run read, and
+-- those settled with a link by an earlier one.
+SELECT p.provider_name,
+       sum(p.overdue)::bigint AS overdue, sum(p.total)::bigint AS total,
+       count(DISTINCT p.account_id) FILTER (WHERE p.overdue > 0) AS accounts
+FROM (
+    SELECT u.account_id, o.key AS provider_name, (o.value ->> 'overdue')::int AS overdue,
+           (o.value ->> 'total')::int AS total
+    FROM reconciler.run_units u, jsonb_each(u.observed) o
+    WHERE u.run_id = $1
+    UNION ALL
+    SELECT s.account_id, coalesce(s.asked_provider, s.provider_name), 0, 1
+    FROM reconciler.event_states s
+    JOIN reconciler.events e ON e.calendar_id = s.calendar_id AND e.event_id = s.event_id
+    WHERE s.conferencing = 'assigned' AND s.run_id IS DISTINCT FROM $1
+      AND coalesce(s.asked_provider, s.provider_name) = ANY ($4)
+      AND e.starts_at > $2 AND e.written_at >= $3 AND e.cancelled_at IS NULL
+) p
+WHERE p.provider_name = ANY ($4)
+GROUP BY p.provider_name;
+
+-- name: observed_providers
+SELECT DISTINCT o.key FROM reconciler.run_units u, jsonb_each(u.observed) o WHERE u.run_id = $1;
+
+-- name: open_incidents
+SELECT incident_id, provider_name FROM reconciler.incidents WHERE closed_at IS NULL ORDER BY provider_name;
+
+-- name: open_incident
+INSERT INTO reconciler.incidents (provider_name, opened_at, evidence, run_id)
+VALUES ($1, $2, $3, $4)
+ON CONFLICT (provider_name) WHERE closed_at IS NULL DO NOTHING
+RETURNING incident_id;
+
+-- name: close_incident
+UPDATE reconciler.incidents SET closed_at = $2, evidence = evidence || $3
+WHERE provider_name = $1 AND closed_at IS NULL
+RETURNING incident_id;
+
+-- name: waiting_for_provider
+SELECT count(*) FROM reconciler.event_states s
+JOIN reconciler.events e ON e.calendar_id = s.calendar_id AND e.event_id = s.event_id
+WHERE s.cause = 'provider_outage' AND s.asked_provider = $1 AND s.settled_at IS NULL AND e.starts_at > $2
+  AND e.cancelled_at IS NULL;
+
+-- name: resolve_spent_notices
+UPDATE reconciler.notices
+SET status = 'resolved', resolved_at = $1, updated_at = $1
+WHERE status <> 'resolved' AND kind <> 'reauthorize_account' AND last_event_at <= $1
+RETURNING account_id, kind, profile_id;
+
+-- name: plan_of
+SELECT plan_id FROM reconciler.plans WHERE run_id = $1;
+
+-- name: plan_items
+SELECT calendar_id, event_id, account_id, starts_at, cause, remedy, detail, evidence_digest
+FROM reconciler.plan_items WHERE plan_id = $1
+ORDER BY starts_at, calendar_id, event_id;
+
+-- name: seal_plan
+UPDATE reconciler.plans SET digest = $2, summary = $3 WHERE plan_id = $1;
+
+-- name: policies
+SELECT run_id, policy FROM reconciler.runs;

@@ -1,0 +1,38 @@
+-- Roles for running the reconciler with the least that it needs. Run once after `reconciler migrate`, as the owner of the
+-- schema; running it again changes nothing. Grant each role to the login that uses it:
+--   GRANT reconciler_worker TO nightly_login;
+-- The worker appends to the audit trail and can neither change nor delete what is in it. The console only reads.
+
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'reconciler_worker') THEN
+        CREATE ROLE reconciler_worker NOLOGIN;
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'reconciler_console') THEN
+        CREATE ROLE reconciler_console NOLOGIN;
+    END IF;
+END
+$$;
+
+GRANT USAGE ON SCHEMA reconciler TO reconciler_worker, reconciler_console;
+
+GRANT SELECT ON reconciler.accounts, reconciler.events TO reconciler_worker;
+GRANT UPDATE (access_token, refresh_token, token_expires_at, state, parked_reason, updated_at)
+    ON reconciler.accounts TO reconciler_worker;
+GRANT UPDATE (profile_id, body) ON reconciler.events TO reconciler_worker;
+GRANT SELECT, INSERT, UPDATE, DELETE ON
+    reconciler.runs, reconciler.run_units, reconciler.run_held, reconciler.event_states, reconciler.known_profiles,
+    reconciler.notices, reconciler.incidents, reconciler.notifications, reconciler.plans, reconciler.plan_items,
+    reconciler.request_budget
+    TO reconciler_worker;
+GRANT SELECT, INSERT ON reconciler.audit_entries TO reconciler_worker;
+REVOKE UPDATE, DELETE, TRUNCATE ON reconciler.audit_entries FROM reconciler_worker;
+
+GRANT SELECT (account_id, data_center, token_expires_at, name, email, customer, account_manager, state, parked_reason,
+              updated_at) ON reconciler.accounts TO reconciler_console;
+GRANT SELECT (calendar_id, event_id, account_id, starts_at, ends_at, profile_id, written_at, cancelled_at)
+    ON reconciler.events TO reconciler_console;
+GRANT SELECT ON
+    reconciler.runs, reconciler.run_units, reconciler.event_states, reconciler.known_profiles, reconciler.notices,
+    reconciler.incidents, reconciler.notifications, reconciler.audit_entries, reconciler.plans, reconciler.plan_items
+    TO reconciler_console;
