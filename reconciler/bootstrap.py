@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from reconciler.config import Settings
 from reconciler.cronofy.client import ClientSettings, CronofyClient, open_session
+from reconciler.cronofy.transport import MOST_IN_A_BATCH
 from reconciler.cronofy.wire import stored_body
 from reconciler.domain.casework import Scope
-from reconciler.domain.policy import Policy
+from reconciler.domain.policy import Policy, Substitute
 from reconciler.pipeline.meter import TaskMeter
 from reconciler.pipeline.unit import Tools
 from reconciler.ports import WrongConfiguration
@@ -90,6 +92,7 @@ async def open_worker(
             base_url=settings.cronofy_url,
             timeout=settings.http_timeout.total_seconds(),
             concurrency=settings.concurrency,
+            batch_size=max(1, min(MOST_IN_A_BATCH, int(settings.allowance[0] * 0.9))),
         )
         session = open_session(client_settings)
     except ValueError as error:
@@ -111,6 +114,7 @@ async def open_worker(
         )
         locks = await Locks.open(settings.dsn())
         try:
+            await locks.listen_for_holds(budget.hear_hold)
             yield Worker(books, locks, tools)
         finally:
             await asyncio.shield(locks.close())
@@ -124,14 +128,12 @@ def policy_json(policy: Policy) -> dict[str, object]:
     }
 
 
-def policy_from(stored: dict[str, object]) -> Policy:
-    """The policy that a run's books keep."""
+def policy_from(stored: dict[str, Any]) -> Policy:
+    """The policy that a run's books keep; what they lack is as by default."""
     known = {name: stored[name] for name in Policy.__dataclass_fields__ if name in stored}
-    return Policy(
-        **{  # type: ignore[arg-type] # the fields are written by policy_json
-            name: timedelta(seconds=float(str(value))) if name in _SPANS else value for name, value in known.items()
-        }
-    )
+    spans = {name: timedelta(seconds=value) for name, value in known.items() if name in _SPANS}
+    substitute = Substitute(known.get("substitute", Substitute.ANY))
+    return Policy(**{**known, **spans, "substitute": substitute})
 
 
 _SPANS = frozenset({"grace", "escalate_after", "horizon", "lookback"})

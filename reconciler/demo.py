@@ -115,5 +115,7 @@ async def _command(
     )  # fmt: skip
     out, err = await process.communicate()
     if process.returncode not in expect:
-        raise RunStopped(f"reconciler {words[0]} ended with {process.returncode}: {err.decode().strip()[-500:]}")
+        raise RunStopped(
+            f"reconciler {words[0]} ended with {process.returncode}: {(err or out).decode().strip()[-500:]}"
+        )
     return out.decode()

@@ -92,10 +92,13 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The managed events of an account as read, deleted ones included. `pages` is what it cost."""
+    """The managed events of an account as read, deleted ones included.
+
+    `page_size` is how many events Cronofy puts on a page, where there was more than one; else null.
+    """
 
     events: Mapping[EventKey, Found | Unreadable]
-    pages: int
+    page_size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +134,10 @@ class CalendarApi(Protocol):
 
 
 class Budget(Protocol):
-    """The request allowance that all processes share."""
+    """The request allowance that all processes share. `holds_heard` counts the pauses that any of them asked for."""
+
+    @property
+    def holds_heard(self) -> int: ...
 
     async def reserve(self, cost: int) -> float:
         """Take `cost` requests from the allowance; the answer is how many seconds to wait before starting them."""
@@ -171,11 +177,19 @@ class Intent:
     entries: Sequence[AuditEntry]
 
 
+Density = Mapping[CalendarId, Mapping[date, int]]
+"""Events per day, by calendar."""
+
+
 class CaseStore(Protocol):
     """The application's rows and our own about one account."""
 
     async def load(self, unit: Unit, now: datetime) -> Caseload | UnitError:
         """The unit's due events and what is on record; an error where the account itself is not."""
+        ...
+
+    async def density(self, account_id: AccountId, window: Window) -> Density:
+        """How many of the application's events start on each day of a window, calendar by calendar."""
         ...
 
     async def intend(self, intent: Intent) -> Mapping[EventKey, str]:
@@ -269,10 +283,6 @@ class RunLedger(Protocol):
 
     async def open_incidents(self) -> Sequence[str]:
         """The providers with an open incident."""
-        ...
-
-    async def waiting_for(self, provider: str, now: datetime) -> int:
-        """How many future events still wait for a provider's outage to end."""
         ...
 
     async def open_incident(

@@ -226,6 +226,7 @@ ALTER TABLE reconciler.plan_items ADD CONSTRAINT plan_items_pkey PRIMARY KEY (pl
 ALTER TABLE reconciler.plan_items ADD CONSTRAINT plan_items_plan_id_fkey FOREIGN KEY (plan_id) REFERENCES reconciler.plans(plan_id) ON DELETE CASCADE;
 ALTER TABLE reconciler.plans ADD CONSTRAINT plans_pkey PRIMARY KEY (plan_id);
 ALTER TABLE reconciler.plans ADD CONSTRAINT plans_run_id_fkey FOREIGN KEY (run_id) REFERENCES reconciler.runs(run_id) ON DELETE CASCADE;
+ALTER TABLE reconciler.plans ADD CONSTRAINT plans_run_id_key UNIQUE (run_id);
 ALTER TABLE reconciler.request_budget ADD CONSTRAINT request_budget_pkey PRIMARY KEY (client_key);
 ALTER TABLE reconciler.run_held ADD CONSTRAINT run_held_pkey PRIMARY KEY (run_id, account_id, calendar_id, event_id);
 ALTER TABLE reconciler.run_held ADD CONSTRAINT run_held_run_id_fkey FOREIGN KEY (run_id) REFERENCES reconciler.runs(run_id) ON DELETE CASCADE;
@@ -242,8 +243,8 @@ CREATE INDEX audit_entries_by_run ON reconciler.audit_entries USING btree (run_i
 CREATE INDEX event_states_by_account ON reconciler.event_states USING btree (account_id);
 CREATE INDEX event_states_by_run ON reconciler.event_states USING btree (run_id);
 CREATE INDEX event_states_unsettled ON reconciler.event_states USING btree (next_read_at) WHERE (settled_at IS NULL);
-CREATE INDEX events_asking_by_account ON reconciler.events USING btree (account_id, starts_at) WHERE ((cancelled_at IS NULL) AND (profile_id IS NOT NULL) AND (profile_id <> ALL (ARRAY['none'::text, 'explicit'::text])));
 CREATE INDEX events_asking_by_start ON reconciler.events USING btree (starts_at) WHERE ((cancelled_at IS NULL) AND (profile_id IS NOT NULL) AND (profile_id <> ALL (ARRAY['none'::text, 'explicit'::text])));
+CREATE INDEX events_by_account ON reconciler.events USING btree (account_id, starts_at);
 CREATE UNIQUE INDEX incidents_one_open ON reconciler.incidents USING btree (provider_name) WHERE (closed_at IS NULL);
 CREATE UNIQUE INDEX notices_one_open ON reconciler.notices USING btree (account_id, kind, COALESCE(profile_id, ''::text)) WHERE (status <> 'resolved'::text);
 CREATE INDEX notices_open_by_last_event ON reconciler.notices USING btree (last_event_at) WHERE (status <> 'resolved'::text);
@@ -315,6 +316,7 @@ BEGIN
         hold_until = greatest(hold_until, moment + p_seconds),
         holds = holds + 1
     WHERE client_key = p_client;
+    PERFORM pg_notify('reconciler_hold', p_client);  -- who sleeps towards a place within the pause takes another
 END
 $function$;
 

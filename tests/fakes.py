@@ -52,6 +52,11 @@ class FakeBudget:
         self.waits = list(waits)
         self.reserved: list[int] = []
         self.holds: list[float] = []
+        self.holds_of_others = 0
+
+    @property
+    def holds_heard(self) -> int:
+        return len(self.holds) + self.holds_of_others
 
     @property
     def spent(self) -> int:

@@ -49,7 +49,6 @@ MOST_ANSWERS = 4
 PAIRS_TRIED = 3
 """The caller's tokens, those that somebody stored meanwhile, and refreshed ones."""
 
-BATCH_SIZE = 50
 _ANSWERS_TO_THE_BATCH_ITSELF = frozenset({400, 404, 405, 413, 422})
 """Refusals of a batch as a whole, which say nothing of its entries: these are sent one by one then."""
 
@@ -85,9 +84,10 @@ class CronofyClient:
         chance: Chance = random.random,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._batch_size = settings.batch_size
         self._most_bytes = MOST_ANSWERS * settings.max_response_bytes
         self._hosts = Hosts(None if settings.base_url is None else checked_base(settings.base_url))
-        pacer = Pacer(budget, meter, sleep)
+        pacer = Pacer(budget, meter, sleep, monotonic)
         self._transport = Transport(session, settings, pacer, Breaker(monotonic), clock, sleep, chance)
         self._grants = Grants(tokens, self._transport, self._hosts, settings, clock, sleep)
 
@@ -102,16 +102,17 @@ class CronofyClient:
         """
         host = self._hosts.of(who.data_center)
         first = host.events(window, calendars)
-        pages = 0
         for _ in range(2):
-            events, read = await self._pages(who, host, first)
-            pages += read
+            events, page_size = await self._pages(who, host, first)
             if events is not None:
-                return Listing({key: entry.read_back for key, entry in events.items()}, pages)
+                return Listing({key: entry.read_back for key, entry in events.items()}, page_size)
         raise AccountUnreadable("page_expired", "pages of the listing expired while it was read, twice")
 
-    async def _pages(self, who: Credentials, host: Host, first: URL) -> tuple[dict[EventKey, wire.Listed] | None, int]:
-        """The listing and how many pages were read; no listing where a page is gone."""
+    async def _pages(
+        self, who: Credentials, host: Host, first: URL
+    ) -> tuple[dict[EventKey, wire.Listed] | None, int | None]:
+        """The listing (none where a page is gone), and the page size if there was more than one page."""
+        page_size: int | None = None
         events: dict[EventKey, wire.Listed] = {}
         seen: set[URL] = set()
         size = 0
@@ -122,14 +123,15 @@ class CronofyClient:
             seen.add(url)
             answer = await self._get(who, "events", url)
             if answer.status == HTTPStatus.NOT_FOUND and url is not first:
-                return None, len(seen)
+                return None, page_size
             page = _parsed(answer, wire.read_page)
             size += len(answer.body)
             if size > self._most_bytes:
                 raise AccountUnreadable("answer_too_large", "the listing is larger than can be held")
             wire.merge(events, page)
             if page.next_page is None:
-                return events, len(seen)
+                return events, page_size
+            page_size = page_size or page.entries
             url = host.page(page.next_page)
 
     async def userinfo(self, who: Credentials) -> Roster:
@@ -179,9 +181,9 @@ class CronofyClient:
         writes = [entry for entry in outcomes if isinstance(entry, _Write)]
         reason = "not reached"
         try:
-            host = self._hosts.of(who.data_center)
-            for begin in range(0, len(writes), BATCH_SIZE):
-                await self._write(who, host, writes[begin : begin + BATCH_SIZE])
+            host, size = self._hosts.of(who.data_center), self._batch_size
+            for begin in range(0, len(writes), size):
+                await self._write(who, host, writes[begin : begin + size])
         except (AccountUnauthorized, AccountUnreadable) as error:
             reason = str(error)
         except RunStopped as error:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from yarl import URL
 
@@ -34,17 +34,12 @@ class Host:
 
     def events(self, window: Window | None, calendars: Sequence[CalendarId]) -> URL:
         """The first page of what this application wrote, deleted and moved events included."""
-        query = [
-            ("tzid", "Etc/UTC"),
-            ("only_managed", "true"),
-            ("include_deleted", "true"),
-            ("include_moved", "true"),
-        ]
+        query = ["/v1/events?tzid=Etc%2FUTC&only_managed=true&include_deleted=true&include_moved=true"]
         if window is not None:
-            query += [("from", window.since.isoformat()), ("to", window.until.isoformat())]
+            query.append(f"from={window.since.isoformat()}&to={window.until.isoformat()}")
         if len(calendars) <= MOST_CALENDARS:
-            query += [("calendar_ids[]", calendar) for calendar in calendars]
-        return self._url(f"/v1/events?{urlencode(query, quote_via=quote, safe='')}")
+            query += [f"calendar_ids%5B%5D={quote(calendar, safe='')}" for calendar in calendars]
+        return self._url("&".join(query))
 
     def upsert(self, calendar_id: CalendarId) -> URL:
         """Where one event is written."""

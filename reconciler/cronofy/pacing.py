@@ -1,37 +1,48 @@
 """The waiting that obeys the shared allowance. What may start, and when, is decided by the budget."""
 
+from collections.abc import Callable
+
 from reconciler.cronofy.retry import Sleep
 from reconciler.ports import Budget, RequestMeter
+
+LATE_S = 0.05
+"""A place missed by more than this is given up: late requests of one moment would crowd the second after it."""
+
+_TRIES = 5
+"""A database or a process so slow that every place is missed must not stop the work altogether."""
 
 
 class Pacer:
     """Lets requests start, one attempt at a time, and counts them."""
 
-    def __init__(self, budget: Budget, meter: RequestMeter, sleep: Sleep) -> None:
+    def __init__(self, budget: Budget, meter: RequestMeter, sleep: Sleep, monotonic: Callable[[], float]) -> None:
         self._budget = budget
         self._meter = meter
         self._sleep = sleep
-        self._holds = 0
+        self._monotonic = monotonic
 
     async def pace(self, kind: str, cost: int = 1, *, attempt: int = 1) -> None:
         """Return when a request of that cost may start. Nothing is held while waiting.
 
-        Who was already waiting when a 429 came asks for a new place: the old one may lie within the pause.
+        Who was already waiting when a 429 came, to whatever process, asks for a new place: the old one may lie within
+        the pause. So does who missed its place.
         """
-        while True:
-            holds = self._holds
+        misses = 0
+        while misses < _TRIES:
+            holds, asked = self._budget.holds_heard, self._monotonic()
             seconds = await self._budget.reserve(cost)
-            if seconds <= 0:
+            if seconds > 0:
+                await self._sleep(seconds)
+            if holds != self._budget.holds_heard:
+                continue
+            if self._monotonic() - asked <= max(seconds, 0) + LATE_S:
                 break
-            await self._sleep(seconds)
-            if holds == self._holds:
-                break
-        self._meter.count(kind, cost)
+            misses += 1
+        self._meter.count(kind)
         if attempt > 1:
             self._meter.count("retried")
 
     async def hold(self, seconds: float) -> None:
         """Cronofy answered 429: nobody starts a request for so long."""
-        self._holds += 1
         self._meter.count("refused")
         await self._budget.hold(seconds)

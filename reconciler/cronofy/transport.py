@@ -22,6 +22,9 @@ from reconciler.cronofy.retry import Chance, Sleep, T, Worth, repeat
 from reconciler.domain.ids import AccountId
 from reconciler.ports import AccountUnreadable, ApiUnreachable, Clock
 
+MOST_IN_A_BATCH = 50
+"""Cronofy docs, batch."""
+
 _CONNECT_SECONDS = 10.0
 _ERROR_BODY_BYTES = 65_536
 _ERROR_BODY_SECONDS = 2.0
@@ -35,7 +38,8 @@ class ClientSettings:
     """How to reach Cronofy, and as whom.
 
     `base_url` stands in place of all data centres; plain http only on loopback. `timeout` bounds one attempt, in
-    seconds. `concurrency` bounds the open connections. No answer is read beyond `max_response_bytes`.
+    seconds. `concurrency` bounds the open connections. No answer is read beyond `max_response_bytes`. `batch_size`
+    is how many writes travel together: each of them counts as a request, so no more than may start within a second.
     """
 
     client_id: str
@@ -44,8 +48,11 @@ class ClientSettings:
     timeout: float = 30.0
     concurrency: int = 16
     max_response_bytes: int = 32 * 1024 * 1024
+    batch_size: int = MOST_IN_A_BATCH
 
     def __post_init__(self) -> None:
+        if not 1 <= self.batch_size <= MOST_IN_A_BATCH:
+            raise ValueError(f"a batch holds 1 to {MOST_IN_A_BATCH} writes")
         if self.base_url is not None:
             checked_base(self.base_url)
 

@@ -44,11 +44,16 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class ProviderShare:
-    """How a provider does over the events that count towards an outage; `accounts` have something overdue."""
+    """How a provider does over the events that count towards an outage.
 
-    overdue: int
-    total: int
-    accounts: int
+    `accounts` have something overdue. `waiting` are the events that an earlier run left to an outage of it, not counted
+    in the others.
+    """
+
+    overdue: int = 0
+    total: int = 0
+    accounts: int = 0
+    waiting: int = 0
 
     @property
     def is_outage(self) -> bool:
@@ -57,12 +62,13 @@ class ProviderShare:
 
     @property
     def is_over(self) -> bool:
-        """Under a tenth of the events."""
-        return 10 * self.overdue < self.total
+        """Under a tenth of the events, those that still wait included; or there are none."""
+        still = self.overdue + self.waiting
+        return still == 0 or 10 * still < self.total + self.waiting
 
     def as_json(self) -> dict[str, object]:
         """As an incident's evidence."""
-        return {"overdue": self.overdue, "events": self.total, "accounts": self.accounts}
+        return {"overdue": self.overdue, "events": self.total, "accounts": self.accounts, "waiting": self.waiting}
 
 
 OUTAGE_ACCOUNTS = 5

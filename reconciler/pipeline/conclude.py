@@ -26,9 +26,8 @@ async def infer_outages(run_id: UUID, ledger: RunLedger, tools: Tools) -> dict[s
             entry = _entry(AuditTag.INCIDENT_OPENED, run_id, now, provider, share)
             changed["opened"] += await ledger.open_incident(provider, now, share.as_json(), run_id, entry)
     for provider in already:
-        share = shares.get(provider, ProviderShare(0, 0, 0))
-        over = share.is_over if share.total else not await ledger.waiting_for(provider, now)
-        if over:
+        share = shares.get(provider, ProviderShare())
+        if share.is_over:
             entry = _entry(AuditTag.INCIDENT_CLOSED, run_id, now, provider, share)
             changed["closed"] += await ledger.close_incident(provider, now, share.as_json(), entry)
     return changed

@@ -1,44 +1,107 @@
 """Reads an account's due events back from Cronofy with as few requests as possible."""
 
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 
 from reconciler.domain.casework import Case
 from reconciler.domain.event import CalendarEvent
 from reconciler.domain.evidence import NotListed, ReadBack
-from reconciler.domain.ids import EventKey
+from reconciler.domain.ids import CalendarId, EventKey
 from reconciler.domain.times import AllDay
-from reconciler.ports import CalendarApi, Credentials, Window
+from reconciler.domain.windows import PAGE_SIZE_GUESS, Days, cheapest_windows, pages
+from reconciler.ports import CalendarApi, CaseStore, Credentials, Density, Listing, Window
 
 _FURTHEST = timedelta(days=201)
 _DAY = timedelta(days=1)
 
 
-def window_for(events: Sequence[CalendarEvent], now: datetime) -> Window:
-    """The days, in UTC, that hold all the events. A whole day may begin on the day before or after, by its zone."""
-    since, until = [], []
-    for event in events:
-        margin = _DAY if isinstance(event.body.start, AllDay) else timedelta()
-        since.append((event.starts_at - margin).date())
-        until.append((event.starts_at + margin).date() + _DAY)
-    furthest = now.date() + _FURTHEST
-    return Window(max(min(since), now.date() - _DAY), min(max(until), furthest))
+@dataclass(slots=True)
+class PageSize:
+    """How many events Cronofy puts on a page: a guess until a listing has shown it."""
+
+    events: int = PAGE_SIZE_GUESS
+
+    def learn(self, listing: Listing) -> None:
+        """Take it from a listing of more than one page."""
+        self.events = listing.page_size or self.events
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One listing to ask for; no calendars means all of them."""
+
+    window: Window
+    calendars: tuple[CalendarId, ...] = ()
+
+
+def days_of(event: CalendarEvent, now: datetime) -> Days:
+    """The days, in UTC, that hold an event's start. A whole day may begin on the day before or after, by its zone."""
+    margin = _DAY if isinstance(event.body.start, AllDay) else timedelta()
+    furthest = now.date() + _FURTHEST - _DAY
+    first = max((event.starts_at - margin).date(), now.date() - _DAY)
+    return Days(min(first, furthest), min((event.starts_at + margin).date(), furthest))
+
+
+def window_for(events: Iterable[CalendarEvent], now: datetime) -> Window:
+    """One window that holds all the events."""
+    spans = [days_of(event, now) for event in events]
+    return Window(min(s.first for s in spans), max(s.last for s in spans) + _DAY)
+
+
+def cheapest_calls(events: Sequence[CalendarEvent], density: Density, page_size: int, now: datetime) -> list[Call]:
+    """The listings that cover the events for the fewest requests.
+
+    Limited to the events' calendars only where that saves a request.
+    """
+    spans = [days_of(event, now) for event in events]
+    calendars = tuple(sorted({event.key.calendar_id for event in events}))
+    everywhere = _per_day(density, density)
+    there = _per_day(density, calendars)
+    wide = cheapest_windows(spans, everywhere, page_size)
+    narrow = cheapest_windows(spans, there, page_size)
+    if _cost(narrow, there, page_size) < _cost(wide, everywhere, page_size):
+        return [Call(_window(days), calendars) for days in narrow]
+    return [Call(_window(days)) for days in wide]
+
+
+def _per_day(density: Density, calendars: Iterable[CalendarId]) -> Counter[date]:
+    total: Counter[date] = Counter()
+    for calendar_id in calendars:
+        total.update(density.get(calendar_id, {}))
+    return total
+
+
+def _cost(windows: Sequence[Days], per_day: Counter[date], page_size: int) -> int:
+    return sum(pages(sum(n for day, n in per_day.items() if w.first <= day <= w.last), page_size) for w in windows)
+
+
+def _window(days: Days) -> Window:
+    return Window(days.first, days.last + _DAY)
 
 
 async def read_back(
-    api: CalendarApi, who: Credentials, cases: Sequence[Case], now: datetime
+    api: CalendarApi, store: CaseStore, who: Credentials, cases: Sequence[Case], page_size: PageSize, now: datetime
 ) -> dict[EventKey, ReadBack]:
     """What Cronofy shows of each event.
 
-    One listing serves them all. Only where it lacks an event is everything listed, of all time: an event that the
-    person moved out of the window is not missing.
+    The cheapest listings serve them all. Only where these lack an event is everything listed, of all time: an event
+    that the person moved out of the windows is not missing.
 
     Raises:
         AccountUnauthorized, AccountUnreadable, RunStopped: as `ports.CalendarApi`.
     """
-    listing = await api.list_events(who, window_for([c.event for c in cases], now))
-    shown: dict[EventKey, ReadBack] = dict(listing.events)
-    if any(c.event.key not in shown for c in cases):
-        everything = await api.list_events(who, None)
-        shown = {**everything.events, **shown}
-    return {c.event.key: shown.get(c.event.key) or NotListed(c.state.misses + 1) for c in cases}
+    events = [case.event for case in cases]
+    whole = window_for(events, now)
+    calls = [Call(whole)]
+    if len({days_of(event, now) for event in events}) > 1:
+        calls = cheapest_calls(events, await store.density(who.account_id, whole), page_size.events, now)
+    shown: dict[EventKey, ReadBack] = {}
+    for call in calls:
+        listing = await api.list_events(who, call.window, call.calendars)
+        page_size.learn(listing)
+        shown.update(listing.events)
+    if any(event.key not in shown for event in events):
+        shown = {**(await api.list_events(who, None)).events, **shown}
+    return {case.event.key: shown.get(case.event.key) or NotListed(case.state.misses + 1) for case in cases}

@@ -25,7 +25,7 @@ from reconciler.domain.roster import Roster
 from reconciler.pipeline.act import repair
 from reconciler.pipeline.judge import Judged, gather, judge, observe, with_roster
 from reconciler.pipeline.meter import TaskMeter
-from reconciler.pipeline.read_back import read_back
+from reconciler.pipeline.read_back import PageSize, read_back
 from reconciler.pipeline.settle import Settled, settle
 from reconciler.ports import (
     AccountUnauthorized,
@@ -70,6 +70,7 @@ class Tools:
     meter: TaskMeter
     dry_run: bool = False
     brakes: Brakes = field(default_factory=Brakes)
+    page_size: PageSize = field(default_factory=PageSize)
 
 
 async def work_unit(unit: Unit, tools: Tools) -> UnitResult:
@@ -120,7 +121,7 @@ async def _reconcile(caseload: Caseload, tools: Tools) -> UnitResult:
 
 async def _read(who: Credentials, cases: Sequence[Case], tools: Tools) -> Mapping[EventKey, ReadBack]:
     try:
-        return await read_back(tools.api, who, cases, tools.clock.now())
+        return await read_back(tools.api, tools.store, who, cases, tools.page_size, tools.clock.now())
     except AccountUnauthorized as error:
         failure: ReadBack = Unauthorized(str(error))
     except AccountUnreadable as error:

@@ -20,18 +20,20 @@ class Gait:
     burst: float
 
 
-_STEADY = 0.95
-_BURST = 0.03
+def second_gait(allowance: float) -> Gait:
+    """The pace within a second: no burst, and a tenth left for requests that reach Cronofy closer than they started."""
+    return Gait(interval=1 / (0.92 * allowance), burst=1)
 
 
-def gait(allowance: float, window_s: float) -> Gait:
-    """The pace for an allowance of requests per window.
+def minute_gait(allowance: float) -> Gait:
+    """The pace within a minute: nearly all of it steadily, a hundredth at once, a hundredth left."""
+    burst = max(1.0, 0.01 * allowance)
+    steady = 0.99 * allowance - (burst - 1) if allowance > SMALL else allowance
+    return Gait(interval=60 / steady, burst=burst)
 
-    The steady rate and the burst together leave a margin for requests that reach Cronofy a moment later than they
-    were started, and so closer to the next.
-    """
-    burst = max(1.0, allowance * _BURST)
-    return Gait(interval=window_s / max(allowance * _STEADY - (burst - 1), allowance * 0.5), burst=burst)
+
+SMALL = 20
+"""Below this many requests a minute there is nothing to leave: without a burst the pace alone keeps the limit."""
 
 
 class SharedBudget:
@@ -40,7 +42,17 @@ class SharedBudget:
     def __init__(self, pool: Pool, client_id: str, per_second: float, per_minute: float) -> None:
         self._pool = pool
         self._key = client_key(client_id)
-        self._second, self._minute = gait(per_second, 1.0), gait(per_minute, 60.0)
+        self._second, self._minute = second_gait(per_second), minute_gait(per_minute)
+        self._holds = 0
+
+    @property
+    def holds_heard(self) -> int:
+        """How many pauses any process has asked for since this one began."""
+        return self._holds
+
+    def hear_hold(self, client_key: str) -> None:
+        """Another process, or this one, has asked for a pause."""
+        self._holds += int(client_key == self._key)
 
     async def reserve(self, cost: int) -> float:
         """Seconds to wait before starting `cost` requests."""
@@ -58,5 +70,6 @@ class SharedBudget:
 
     async def hold(self, seconds: float) -> None:
         """Stop everybody for so long."""
+        self._holds += 1
         with speaking_plainly():
             await self._pool.execute(_HOLD, self._key, seconds)

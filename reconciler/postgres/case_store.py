@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -24,11 +24,11 @@ from reconciler.domain.casework import (
 )
 from reconciler.domain.evidence import KnownProfile, Notified
 from reconciler.domain.evidence_json import evidence_from, evidence_json
-from reconciler.domain.ids import AccountId, EventKey, ProfileId
+from reconciler.domain.ids import AccountId, CalendarId, EventKey, ProfileId
 from reconciler.domain.notice import Addressee, Notice, recipient
 from reconciler.domain.remedy import remedy_json, remedy_text
 from reconciler.domain.roster import Roster
-from reconciler.ports import Intent, SafetyLimitReached, SafetyLimits
+from reconciler.ports import Density, Intent, SafetyLimitReached, SafetyLimits, Window
 from reconciler.postgres import audit_log
 from reconciler.postgres.pool import Connection, Pool, speaking_plainly
 from reconciler.postgres.rows import ReadBody, event_from, key_of, notice_events, notice_from, state_from, state_row
@@ -122,6 +122,16 @@ class PostgresCases:
                 *found.get(key_of(row), ()),
                 Notified(row["type"], row["subtype"], row["received_at"]),
             )
+        return found
+
+    async def density(self, account_id: AccountId, window: Window) -> Density:
+        """See `ports.CaseStore.density`."""
+        since, until = (datetime.combine(day, time(), UTC) for day in (window.since, window.until))
+        with speaking_plainly():
+            rows = await self._pool.fetch(_SQL["density"], account_id, since, until)
+        found: dict[CalendarId, dict[date, int]] = {}
+        for row in rows:
+            found.setdefault(CalendarId(row["calendar_id"]), {})[row["day"]] = row["events"]
         return found
 
     async def intend(self, intent: Intent) -> Mapping[EventKey, str]:

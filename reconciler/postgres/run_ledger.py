@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -47,6 +47,15 @@ class Locks:
         with speaking_plainly():
             async with self._one_at_a_time:
                 await self._connection.fetchval(_UNLOCK, f"reconciler:{name}")
+
+    async def listen_for_holds(self, heard: Callable[[str], None]) -> None:
+        """Call `heard` with the client's key whenever a process asks all to pause."""
+
+        def on_notify(_connection: object, _pid: int, _channel: str, payload: object) -> None:
+            heard(str(payload))
+
+        with speaking_plainly():
+            await self._connection.add_listener("reconciler_hold", on_notify)
 
     async def close(self) -> None:
         """Disconnect, which gives everything back."""
@@ -162,17 +171,12 @@ class RunLedger:
                 seen = {row[0] for row in await connection.fetch(_SQL["observed_providers"], run_id)}
                 providers = sorted({*seen, *also})
                 rows = await connection.fetch(_SQL["providers_in_trouble"], run_id, now, since, providers)
-        return {r["provider_name"]: ProviderShare(r["overdue"], r["total"], r["accounts"]) for r in rows}
+        return {r["provider_name"]: ProviderShare(r["overdue"], r["total"], r["accounts"], r["waiting"]) for r in rows}
 
     async def open_incidents(self) -> list[str]:
         """The providers with an open incident."""
         with speaking_plainly():
             return [row["provider_name"] for row in await self._pool.fetch(_SQL["open_incidents"])]
-
-    async def waiting_for(self, provider: str, now: datetime) -> int:
-        """How many future events still wait for a provider's outage to end."""
-        with speaking_plainly():
-            return int(await self._pool.fetchval(_SQL["waiting_for_provider"], provider, now) or 0)
 
     async def open_incident(
         self, provider: str, at: datetime, evidence: Mapping[str, object], run_id: UUID, entry: AuditEntry

@@ -36,8 +36,7 @@ BEGIN
     IF (SELECT relkind FROM pg_class WHERE oid = 'reconciler.events'::regclass) = 'r' THEN
         CREATE INDEX IF NOT EXISTS events_asking_by_start ON reconciler.events (starts_at)
             WHERE cancelled_at IS NULL AND profile_id IS NOT NULL AND profile_id NOT IN ('none', 'explicit');
-        CREATE INDEX IF NOT EXISTS events_asking_by_account ON reconciler.events (account_id, starts_at)
-            WHERE cancelled_at IS NULL AND profile_id IS NOT NULL AND profile_id NOT IN ('none', 'explicit');
+        CREATE INDEX IF NOT EXISTS events_by_account ON reconciler.events (account_id, starts_at);
     END IF;
 END
 $$;

@@ -61,5 +61,6 @@ BEGIN
         hold_until = greatest(hold_until, moment + p_seconds),
         holds = holds + 1
     WHERE client_key = p_client;
+    PERFORM pg_notify('reconciler_hold', p_client);  -- who sleeps towards a place within the pause takes another
 END
 $$;

@@ -185,3 +185,10 @@ FROM reconciler.plans p,
      AS i (calendar_id, event_id, starts_at, cause, remedy, detail, evidence_digest)
 WHERE p.run_id = $1
 ON CONFLICT (plan_id, calendar_id, event_id) DO NOTHING;
+
+-- name: density
+-- How many managed events start on each day, calendar by calendar; cancelled ones are listed as deleted.
+SELECT calendar_id, (starts_at AT TIME ZONE 'UTC')::date AS day, count(*)::int AS events
+FROM reconciler.events
+WHERE account_id = $1 AND starts_at >= $2 AND starts_at < $3
+GROUP BY calendar_id, day;

@@ -81,22 +81,25 @@ RETURNING rosters_compared, rosters_lost;
 
 -- name: providers_in_trouble
 -- Per provider, over the future events written within the look-back whose profile is connected: those this run read, and
--- those settled with a link by an earlier one.
+-- those settled with a link by an earlier one. `waiting` are those that an earlier run left to an outage.
 SELECT p.provider_name,
-       sum(p.overdue)::bigint AS overdue, sum(p.total)::bigint AS total,
+       sum(p.overdue)::bigint AS overdue, sum(p.total)::bigint AS total, sum(p.waiting)::bigint AS waiting,
        count(DISTINCT p.account_id) FILTER (WHERE p.overdue > 0) AS accounts
 FROM (
     SELECT u.account_id, o.key AS provider_name, (o.value ->> 'overdue')::int AS overdue,
-           (o.value ->> 'total')::int AS total
+           (o.value ->> 'total')::int AS total, 0 AS waiting
     FROM reconciler.run_units u, jsonb_each(u.observed) o
     WHERE u.run_id = $1
     UNION ALL
-    SELECT s.account_id, coalesce(s.asked_provider, s.provider_name), 0, 1
+    SELECT s.account_id, coalesce(s.asked_provider, s.provider_name), 0,
+           (s.conferencing = 'assigned')::int, (s.conferencing <> 'assigned')::int
     FROM reconciler.event_states s
     JOIN reconciler.events e ON e.calendar_id = s.calendar_id AND e.event_id = s.event_id
-    WHERE s.conferencing = 'assigned' AND s.run_id IS DISTINCT FROM $1
+    WHERE s.run_id IS DISTINCT FROM $1
+      AND (s.conferencing = 'assigned' AND e.written_at >= $3
+           OR s.cause = 'provider_outage' AND s.settled_at IS NULL)
       AND coalesce(s.asked_provider, s.provider_name) = ANY ($4)
-      AND e.starts_at > $2 AND e.written_at >= $3 AND e.cancelled_at IS NULL
+      AND e.starts_at > $2 AND e.cancelled_at IS NULL
 ) p
 WHERE p.provider_name = ANY ($4)
 GROUP BY p.provider_name;
@@ -117,12 +120,6 @@ RETURNING incident_id;
 UPDATE reconciler.incidents SET closed_at = $2, evidence = evidence || $3
 WHERE provider_name = $1 AND closed_at IS NULL
 RETURNING incident_id;
-
--- name: waiting_for_provider
-SELECT count(*) FROM reconciler.event_states s
-JOIN reconciler.events e ON e.calendar_id = s.calendar_id AND e.event_id = s.event_id
-WHERE s.cause = 'provider_outage' AND s.asked_provider = $1 AND s.settled_at IS NULL AND e.starts_at > $2
-  AND e.cancelled_at IS NULL;
 
 -- name: resolve_spent_notices
 UPDATE reconciler.notices

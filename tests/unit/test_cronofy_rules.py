@@ -146,6 +146,12 @@ def test_any_other_base_url_is_refused_without_being_quoted(base_url: str) -> No
     assert "marker" not in str(raised.value)
 
 
+@pytest.mark.parametrize("size", [0, 51])
+def test_a_batch_holds_what_cronofy_allows(size: int) -> None:
+    with pytest.raises(ValueError, match="1 to 50"):
+        ClientSettings("id", "secret", batch_size=size)
+
+
 def test_settings_show_no_secret() -> None:
     assert "marker" not in repr(ClientSettings("id", "marker"))
 

@@ -199,7 +199,7 @@ def test_the_next_page_may_be_absent_null_or_empty(pages: dict[str, Any], next_p
 
 
 def test_a_page_needs_no_pages() -> None:
-    assert wire.read_page(b'{"events":[]}') == wire.Page([], None)
+    assert wire.read_page(b'{"events":[]}') == wire.Page([], None, 0)
 
 
 HOSTILE = [

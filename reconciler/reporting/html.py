@@ -1,0 +1,81 @@
+"""A report as one HTML file that needs nothing else: no scripts, nothing fetched; for light and dark screens and A4."""
+
+from datetime import UTC, datetime
+from functools import cache
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+
+from reconciler.domain.report import (
+    ACTOR_TEXT,
+    CAUSE_TITLE,
+    CHANGE_TEXT,
+    DELIVERY_TEXT,
+    NOT_JUDGED_TITLE,
+    NOTICE_TEXT,
+    REPAIR_STATUS_TEXT,
+    RUN_STATUS_TEXT,
+    SOON,
+    Period,
+    RepairStatus,
+    Report,
+    provider_text,
+)
+
+
+def render(report: Report) -> bytes:
+    """The file's content."""
+    causes = report.causes
+    return (
+        _template()
+        .render(
+            report=report,
+            header=report.header,
+            subject=report.header.subject,
+            of_period=isinstance(report.header.subject, Period),
+            total=report.tally,
+            soon_by=report.header.generated_at + SOON,
+            bars=[(CAUSE_TITLE[cause] if cause else NOT_JUDGED_TITLE, number) for cause, number in causes],
+            most=max((number for _, number in causes), default=1),
+        )
+        .encode()
+    )
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=PackageLoader("reconciler.reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"when": _when, "iso": _iso, "provider": provider_text, "many": _many}
+    environment.globals |= {
+        "actors": ACTOR_TEXT,
+        "changes": CHANGE_TEXT,
+        "deliveries": DELIVERY_TEXT,
+        "notices": NOTICE_TEXT,
+        "statuses": REPAIR_STATUS_TEXT,
+        "run_statuses": RUN_STATUS_TEXT,
+        "CONFIRMED": RepairStatus.CONFIRMED,
+    }
+    return environment.get_template("report.html.j2")
+
+
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def _when(moment: datetime) -> str:
+    """A moment in UTC, in English whatever the locale; the zone is said beside it."""
+    utc = moment.astimezone(UTC)
+    return f"{_DAYS[utc.weekday()]} {utc.day} {_MONTHS[utc.month - 1]} {utc.year}, {utc:%H:%M}"
+
+
+def _iso(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _many(number: int, one: str, several: str) -> str:
+    return f"{number:,} {one if number == 1 else several}"

@@ -1,0 +1,100 @@
+"""The hot queries use their indexes on 100,000 events: a regression here is an outage of the shared database."""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from reconciler.postgres.statements import statements
+
+EVENTS = 100_000
+ACCOUNTS = 2_000
+
+_SEED = f"""
+INSERT INTO reconciler.accounts (account_id, access_token)
+SELECT 'acc_' || i, 'token' FROM generate_series(1, {ACCOUNTS}) i;
+INSERT INTO reconciler.events (calendar_id, event_id, account_id, starts_at, ends_at, profile_id, body, written_at)
+SELECT 'cal_' || (i % {ACCOUNTS} + 1), 'e' || i, 'acc_' || (i % {ACCOUNTS} + 1), now() + i * interval '150 seconds',
+       now() + i * interval '160 seconds', 'pro_1', '{{}}', now() - interval '3 days'
+FROM generate_series(1, {EVENTS}) i;
+INSERT INTO reconciler.event_states
+    (calendar_id, event_id, account_id, conferencing, cause, settled_at, seen_written_at)
+SELECT calendar_id, event_id, account_id, 'assigned', 'assigned', now(), written_at
+FROM reconciler.events WHERE hashtext(event_id) % 50 <> 0;
+"""  # noqa: S608 - numbers of our own
+
+
+@pytest.fixture
+def crowded(database: str) -> Iterator[psycopg.Connection]:
+    """A database with 100,000 future events, nearly all settled."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        for statement in _SEED.strip().rstrip(";").split(";\n"):
+            connection.execute(statement.encode())
+        connection.execute("ANALYZE")
+        yield connection
+
+
+def _explain(connection: psycopg.Connection, sql: str, *arguments: object) -> str:
+    literals = [a if isinstance(a, str) and a == "NULL" else _literal(a) for a in arguments]
+    filled = re.sub(r"\$(\d+)", lambda m: literals[int(m[1]) - 1], sql)
+    return "\n".join(
+        row[0] for row in connection.execute(f"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) {filled}".encode())
+    )
+
+
+def _literal(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "NULL" if value is None else f"'{value}'"
+
+
+def _due(account: str | None) -> tuple[object, ...]:
+    return (datetime.now(UTC), timedelta(days=200), account, False, False, *[None] * 12)
+
+
+def test_an_accounts_due_events_come_by_index(crowded: psycopg.Connection) -> None:
+    plan = _explain(crowded, statements("cases")["due"], *_due("acc_7"))
+    assert "Function Scan" not in plan, plan
+    assert "Seq Scan" not in plan, plan
+    assert "events_by_account" in plan
+
+
+def test_planning_a_run_reads_each_relation_once(crowded: psycopg.Connection) -> None:
+    run_id = uuid4()
+    crowded.execute("INSERT INTO reconciler.runs (run_id) VALUES (%s)", (run_id,))
+    plan = _explain(crowded, statements("runs")["plan_units"], *_due(None), run_id)
+    assert "Function Scan" not in plan, plan
+    assert max(int(n) for n in re.findall(r"loops=(\d+)", plan)) == 1, plan
+
+
+def test_the_soonest_events_are_found_without_reading_all(crowded: psycopg.Connection) -> None:
+    sql = "SELECT * FROM reconciler.due_events($1, $2) ORDER BY starts_at LIMIT 50"
+    plan = _explain(crowded, sql, *_due(None)[:2])
+    assert "events_asking_by_start" in plan, plan
+
+
+def test_the_next_units_come_by_index(crowded: psycopg.Connection) -> None:
+    run_id = uuid4()
+    crowded.execute("INSERT INTO reconciler.runs (run_id) VALUES (%s)", (run_id,))
+    crowded.execute(
+        "INSERT INTO reconciler.run_units (run_id, account_id, deadline, events_due) "
+        "SELECT %s, account_id, now(), 1 FROM reconciler.accounts",
+        (run_id,),
+    )
+    crowded.execute("ANALYZE reconciler.run_units")
+    plan = _explain(crowded, statements("runs")["units"], run_id, datetime.now(UTC) - timedelta(days=1), "", 200)
+    assert "run_units_todo" in plan, plan
+
+
+def test_one_events_story_comes_by_index(crowded: psycopg.Connection) -> None:
+    crowded.execute(
+        "INSERT INTO reconciler.audit_entries (at, tag, calendar_id, event_id, prev_hash, hash, chain, seq) "
+        "SELECT written_at, 'event:judged', calendar_id, event_id, '', '', 'c', row_number() OVER () "
+        "FROM reconciler.events LIMIT 20000"
+    )
+    crowded.execute("ANALYZE reconciler.audit_entries")
+    plan = _explain(crowded, statements("audit")["of_event"], "cal_1", "e1")
+    assert "Seq Scan" not in plan, plan
