@@ -34,6 +34,19 @@ Exit codes:
 """
 
 
+class Text(click.ParamType[str]):
+    """Any text that can be stored."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Refuse bytes that are no text in the terminal's encoding."""
+        text = str(value)
+        if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
+            self.fail(f"{text!r} is no text", param, ctx)
+        return text
+
+
 class Moment(click.ParamType[datetime]):
     """A point in time: ISO 8601, or a duration from now, ahead or back."""
 
@@ -45,8 +58,8 @@ class Moment(click.ParamType[datetime]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
         """Parse it; wrong usage otherwise."""
         try:
-            return parse_moment(value, datetime.now(UTC), ahead=self._ahead)
-        except ValueError as error:
+            return parse_moment(value, datetime.now(UTC), ahead=self._ahead).astimezone(UTC)
+        except (ValueError, OverflowError) as error:
             self.fail(str(error), param, ctx)
 
 
@@ -63,26 +76,28 @@ class Duration(click.ParamType[timedelta]):
             self.fail(str(error), param, ctx)
 
 
-class Identifier(click.ParamType[str]):
+class Identifier(Text):
     """An id or name: not empty, without control characters or blanks around it."""
 
     name = "id"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Refuse what cannot be an id."""
-        if not value or value != value.strip() or any(ord(c) < ord(" ") for c in value):
-            self.fail(f"{value!r} is no id", param, ctx)
-        return str(value)
+        text = super().convert(value, param, ctx)
+        if not text or text != text.strip() or any(ord(c) < ord(" ") for c in text):
+            self.fail(f"{text!r} is no id", param, ctx)
+        return text
 
 
 class EventName(click.ParamType[EventKey]):
     """An event as CALENDAR_ID/EVENT_ID."""
 
     name = "calendar/event"
+    _text = Text()
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> EventKey:
         """Split it at the first slash; an event id may hold more."""
-        calendar_id, slash, event_id = str(value).partition("/")
+        calendar_id, slash, event_id = self._text.convert(value, param, ctx).partition("/")
         if not (slash and calendar_id.strip() and event_id.strip()):
             self.fail(f"{value!r} is not CALENDAR_ID/EVENT_ID", param, ctx)
         return EventKey(CalendarId(calendar_id), EventId(event_id))
@@ -158,7 +173,7 @@ def main() -> None:
 @scope_options
 @click.option("--dry-run", is_flag=True, help="Write nothing to Cronofy and decide nothing in the database.")
 @click.option("--max-duration", type=Duration(), help="Stop taking accounts after this long (50m).")
-@click.option("--reason", help="Why this run was started; kept in its books.")
+@click.option("--reason", type=Text(), help="Why this run was started; kept in its books.")
 @click.option("--run-key", type=Identifier(), help="Runs of the same key are done once and resumed if interrupted.")
 @click.option("--recheck-assigned", "recheck", is_flag=True, help="Also look at events that have their link.")
 @click.option("--verify-after", type=Duration(), help="Look again at what was repaired, this long after (2m).")

@@ -18,6 +18,9 @@ from reconciler.ports import SafetyLimits, WrongConfiguration
 
 PREFIX = "RECONCILER_"
 FURTHEST_HORIZON = timedelta(days=200)
+LONGEST = timedelta(days=3660)
+"""Longer than anything is waited for, and short enough to be added to any moment."""
+LONGEST_REQUEST = timedelta(hours=1)
 
 
 def _duration(value: object) -> object:
@@ -49,8 +52,8 @@ class Settings(BaseSettings):
     cronofy_url: str | None = Field(
         None, description="one base URL in place of all data centres; http on loopback only"
     )
-    rate_per_second: float = Field(50, gt=0, description="Cronofy's limit for the application, requests a second")
-    rate_per_minute: float = Field(500, gt=0, description="Cronofy's limit for the application, requests a minute")
+    rate_per_second: float = Field(50, gt=0, allow_inf_nan=False, description="Cronofy's limit for the application, requests a second")
+    rate_per_minute: float = Field(500, gt=0, allow_inf_nan=False, description="Cronofy's limit for the application, requests a minute")
     rate_share: float = Field(0.5, gt=0, le=1, description="the part of both that all reconciler processes may use")
     concurrency: int = Field(16, ge=1, le=1000, description="accounts worked at a time")
     engine: Literal["local", "pgqueuer"] = Field(
@@ -77,6 +80,11 @@ class Settings(BaseSettings):
         for name in ("grace", "horizon", "escalate_after", "lookback", "http_timeout"):
             if getattr(self, name) <= timedelta():
                 raise ValueError(f"{PREFIX}{name.upper()}: must be longer than nothing")
+        for name in ("grace", "escalate_after", "lookback", "max_duration", "verify_after"):
+            if (getattr(self, name) or timedelta()) > LONGEST:
+                raise ValueError(f"{PREFIX}{name.upper()}: at most {LONGEST.days}d")
+        if self.http_timeout > LONGEST_REQUEST:
+            raise ValueError(f"{PREFIX}HTTP_TIMEOUT: at most 1h")
         if self.horizon > FURTHEST_HORIZON:
             raise ValueError(f"{PREFIX}HORIZON: at most 200d, Cronofy lists no further")
         return self

@@ -207,8 +207,8 @@ class CaseStore(Protocol):
         """Record a unit's result, once and whole; the answer names corrections that the application had overtaken."""
         ...
 
-    async def compare_roster(self, run_id: UUID, *, lost: bool) -> tuple[int, int]:
-        """Count a roster against the one on record; how many were compared in this run, and lost every profile."""
+    async def lose_roster(self, run_id: UUID) -> tuple[int, int]:
+        """Count an account that lost every profile; of how many compared in this run, and how many lost all."""
         ...
 
     async def record_held(self, result: UnitResult) -> None:

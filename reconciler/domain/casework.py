@@ -143,7 +143,8 @@ class Observed:
 class UnitResult:
     """Everything one unit decided, to be recorded in a single transaction.
 
-    `roster` is null where userinfo was not read. `held` is evidence whose verdict waits for the end of the run.
+    `roster` is null where userinfo was not read; `roster_compared`: one with profiles was on record. `held` is evidence
+    whose verdict waits for the end of the run.
     """
 
     unit: Unit
@@ -154,6 +155,7 @@ class UnitResult:
     entries: tuple[AuditEntry, ...] = ()
     notices: NoticeChanges = field(default_factory=NoticeChanges)
     roster: Roster | None = None
+    roster_compared: bool = False
     held: tuple[tuple[EventKey, Evidence], ...] = ()
     verdicts: tuple[Verdict, ...] = ()
     park: str | None = None

@@ -3,6 +3,7 @@
 A removed profile calls for a re-upsert, a disconnected one for a notice: Cronofy finishes by itself after a relink.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import assert_never
@@ -185,7 +186,9 @@ def _about_calendar(kind: NoticeKind, evidence: Evidence) -> Notify:
 def _relink(evidence: Evidence) -> Notify:
     """The disconnected profile; for `default` the first listed, whose relink alone lets Cronofy finish."""
     roster = evidence.roster or RosterFact((), None)
-    lost = roster.profile(evidence.asked) or next(iter(roster.conferencing))
+    lost = roster.profile(evidence.asked) or next(iter(roster.conferencing), None)
+    if lost is None:
+        return Notify(NoticeKind.RELINK_CONFERENCING)
     return Notify(NoticeKind.RELINK_CONFERENCING, lost.profile_id, lost.provider_name)
 
 
@@ -200,6 +203,9 @@ _UNUSABLE_BODY = {
 def _repair(finding: Finding, policy: Policy) -> Remedy:
     evidence = finding.evidence
     found = evidence.found
+    refused = next((r for r in evidence.rejections if not r.about_profile), None)
+    if refused is not None:  # no other profile, and no newly connected one, would make this body acceptable
+        return Report(f"Cronofy rejects the stored body: {', '.join(refused.keys) or 'no reason given'}")
     replacement = replacement_for(finding, policy)
     if replacement is None:
         lost = evidence.asked if names_profile(evidence.asked) else None
@@ -210,9 +216,6 @@ def _repair(finding: Finding, policy: Policy) -> Remedy:
         )
     if evidence.body.state is not BodyState.USABLE:
         return Report(_UNUSABLE_BODY[evidence.body.state])
-    refused = next((r for r in evidence.rejections if not r.about_profile), None)
-    if refused is not None:
-        return Report(f"Cronofy rejects the stored body: {', '.join(refused.keys) or 'no reason given'}")
     if evidence.repairs >= policy.max_repairs_per_event:
         return Escalate(f"repaired {evidence.repairs} times without a link")
     return Reupsert(
@@ -245,8 +248,8 @@ def replacement_for(finding: Finding, policy: Policy) -> Replacement | None:
     candidates = [p for p in roster.connected if p.profile_id not in tried]
     chosen = _same_provider(evidence.previous, candidates)
     if chosen is None and policy.substitute is Substitute.ANY:
-        chosen = _any_provider(finding.cause, roster, candidates, before)
-    return chosen if chosen is None or chosen.profile_id not in tried else None
+        chosen = _any_provider(finding.cause, roster, candidates, before, tried)
+    return chosen
 
 
 def _provider_before(evidence: Evidence) -> str | None:
@@ -268,14 +271,18 @@ def _same_provider(previous: KnownProfile | None, candidates: list[ConferencingP
 
 
 def _any_provider(
-    cause: Cause, roster: RosterFact, candidates: list[ConferencingProfile], before: str | None
+    cause: Cause,
+    roster: RosterFact,
+    candidates: list[ConferencingProfile],
+    before: str | None,
+    tried: Collection[ProfileId],
 ) -> Replacement | None:
     if len(candidates) == 1 or (candidates and cause is Cause.INTEGRATED_UNAVAILABLE):
         only = candidates[0]
         return Replacement(only.profile_id, only.provider_name, _change(before, only.provider_name))
-    if candidates:
+    if candidates and DEFAULT not in tried:
         return Replacement(DEFAULT, None, ProviderChange.UNKNOWN)
-    if roster.integrated and cause is not Cause.INTEGRATED_UNAVAILABLE:
+    if roster.integrated and INTEGRATED not in tried:
         return Replacement(INTEGRATED, None, ProviderChange.CHANGED if before else ProviderChange.UNKNOWN)
     return None
 

@@ -70,7 +70,11 @@ def parse_event_time(text: str, tzid: str | None = None) -> EventTime:
 
 
 def starts_by(event_time: EventTime, tzid: str | None = None) -> datetime:
-    """The moment an event time begins. A day begins at midnight in `tzid`, or in UTC where the zone is unknown."""
+    """The moment an event time begins. A day begins at midnight in `tzid`, or in UTC where the zone is unknown.
+
+    Total: the first day of the calendar, which begins before any moment there is in zones east of Greenwich, does so in
+    UTC.
+    """
     match event_time:
         case Instant(at):
             return at
@@ -79,7 +83,10 @@ def starts_by(event_time: EventTime, tzid: str | None = None) -> datetime:
                 local = zone(tzid)
             except TimeUnreadable:
                 local = zone(None)
-            return datetime.combine(day, time(), tzinfo=local).astimezone(UTC)
+            try:
+                return datetime.combine(day, time(), tzinfo=local).astimezone(UTC)
+            except OverflowError:
+                return datetime.combine(day, time(), tzinfo=UTC)
 
 
 def same_time(one: EventTime, other: EventTime) -> bool:

@@ -140,9 +140,9 @@ async def _userinfo(who: Credentials, tools: Tools) -> Roster | Unauthorized | U
 
 async def _watch_for_mass_absence(caseload: Caseload, roster: Roster, tools: Tools) -> None:
     """Many accounts losing every profile at once says more about the listing than about the accounts."""
-    if not caseload.listed_before:
+    if not caseload.listed_before or roster.conferencing:
         return
-    compared, lost = await tools.store.compare_roster(caseload.unit.run_id, lost=not roster.conferencing)
+    compared, lost = await tools.store.lose_roster(caseload.unit.run_id)
     if lost >= _FEWEST_LOST_ROSTERS and lost > compared * tools.limits.share:
         tools.brakes.stop_writing(f"{lost} of {compared} accounts lost every conferencing profile since last time")
 
@@ -201,6 +201,7 @@ def _result(
         entries=settled.entries,
         notices=settled.notices,
         roster=roster,
+        roster_compared=roster is not None and bool(caseload.listed_before),
         held=tuple((j.key, j.evidence) for j in judged if j.waits_for_the_run),
         verdicts=verdicts,
         park=refused.reason if isinstance(refused, Unauthorized) else None,

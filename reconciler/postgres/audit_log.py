@@ -1,6 +1,7 @@
 """The audit trail in Postgres: appends to hash chains, and reads them back in flat memory to prove them."""
 
 from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from uuid import UUID
 
@@ -16,24 +17,37 @@ _SQL = statements("audit")
 _PAGE = 1000
 
 
-async def append(connection: Connection, entries: Iterable[AuditEntry]) -> None:
-    """Append entries to their chains, within the caller's transaction.
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The last place of a chain and the hash of its entry."""
 
-    An account's chain has one writer at a time, whoever holds the account; the runs' chain is locked here. Two writers
-    of one chain would collide on its sequence number, and one of them would fail whole.
-    """
+    seq: int = 0
+    hash: str = GENESIS
+
+
+async def append(connection: Connection, entries: Iterable[AuditEntry]) -> None:
+    """Append entries to their chains, within the caller's transaction."""
     for chain, group in groupby(sorted(entries, key=lambda e: e.chain), key=lambda e: e.chain):
         if chain == RUNS_CHAIN:
             await connection.execute(_SQL["lock_runs_chain"])
-        head = await connection.fetchrow(_SQL["head"], chain)
-        seq, prev_hash = (head["seq"], head["hash"]) if head else (0, GENESIS)
-        rows = []
-        for entry in group:
-            seq += 1
-            digest = entry_hash(entry, chain, seq, prev_hash)
-            rows.append((*_columns(entry), prev_hash, digest, chain, seq))
-            prev_hash = digest
+        row = await connection.fetchrow(_SQL["head"], chain)
+        await extend(connection, chain, Head(row["seq"], row["hash"]) if row else Head(), group)
+
+
+async def extend(connection: Connection, chain: str, head: Head, entries: Iterable[AuditEntry]) -> Head:
+    """Append entries to one chain whose head is known; its new head.
+
+    An account's chain has one writer at a time, whoever holds the account. Two writers of one chain would collide on
+    its sequence number, and one of them would fail whole.
+    """
+    rows = []
+    for entry in entries:
+        digest = entry_hash(entry, chain, head.seq + 1, head.hash)
+        rows.append((*_columns(entry), head.hash, digest, chain, head.seq + 1))
+        head = Head(head.seq + 1, digest)
+    if rows:
         await connection.execute(_SQL["append"], *(list(column) for column in zip(*rows, strict=True)))
+    return head
 
 
 def _columns(e: AuditEntry) -> tuple[object, ...]:

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import asyncpg
 
+from reconciler.domain.audit import AuditEntry
 from reconciler.domain.casework import (
     Case,
     Caseload,
@@ -30,8 +31,18 @@ from reconciler.domain.remedy import remedy_json, remedy_text
 from reconciler.domain.roster import Roster
 from reconciler.ports import Density, Intent, SafetyLimitReached, SafetyLimits, Window
 from reconciler.postgres import audit_log
+from reconciler.postgres.audit_log import Head
 from reconciler.postgres.pool import Connection, Pool, speaking_plainly
-from reconciler.postgres.rows import ReadBody, event_from, key_of, notice_events, notice_from, state_from, state_row
+from reconciler.postgres.rows import (
+    ReadBody,
+    event_from,
+    key_of,
+    notice_events,
+    notice_from,
+    notified_from,
+    state_from,
+    state_row,
+)
 from reconciler.postgres.statements import statements
 
 _SQL = statements("cases")
@@ -72,57 +83,27 @@ class PostgresCases:
         self._due = due
         self._limits = limits
         self._dry_run = dry_run
+        self._heads: dict[AccountId, Head] = {}
 
     async def load(self, unit: Unit, now: datetime) -> Caseload | UnitError:
         """See `ports.CaseStore.load`."""
         with speaking_plainly():
             async with self._pool.acquire() as connection:
-                account = await connection.fetchrow(_SQL["account"], unit.account_id)
-                if account is None:
+                account = await self._account(connection, unit.account_id)
+                if account["account_id"] is None:
                     return UnitError("no_account", "events name an account that reconciler.accounts does not hold")
                 rows = await connection.fetch(_SQL["due"], *self._due.arguments(now, unit.account_id))
-                keys = [key_of(row) for row in rows]
-                notified = await self._notified(connection, keys)
-                cases = tuple(
-                    Case(
-                        event := event_from(row, self._read_body),
-                        state_from(row).for_write(event.written_at),
-                        notified.get(key, ()),
-                    )
-                    for key, row in zip(keys, rows, strict=True)
-                )
-                return await self._caseload(connection, unit, account, cases)
+        return _caseload(unit, account, [self._case(row, notified_from(row["notified"])) for row in rows])
 
-    async def _caseload(
-        self, connection: Connection, unit: Unit, account: asyncpg.Record | None, cases: tuple[Case, ...]
-    ) -> Caseload:
-        profiles = await connection.fetch(_SQL["profiles"], unit.account_id)
-        on_record = bool(profiles) or await connection.fetchval(_SQL["has_roster"], unit.account_id)
-        notices = await connection.fetch(_SQL["open_notices"], unit.account_id)
-        known: Mapping[str, str | None] = dict(account or {})
-        return Caseload(
-            unit=unit,
-            addressee=Addressee(
-                unit.account_id, known.get("email"), known.get("customer"), known.get("account_manager")
-            ),
-            data_center=known.get("data_center") or "us",
-            cases=cases,
-            profiles={
-                ProfileId(p["profile_id"]): KnownProfile(p["provider_name"], p["profile_name"]) for p in profiles
-            },
-            listed_before=sum(1 for p in profiles if p["listed"]) if on_record else None,
-            open_notices=tuple(notice_from(row) for row in notices),
-        )
+    async def _account(self, connection: Connection, account_id: AccountId) -> asyncpg.Record:
+        account = await connection.fetchrow(_SQL["account"], account_id)
+        assert account is not None  # noqa: S101 - the statement has one row, whether the account is known or not
+        self._heads[account_id] = Head(account["head_seq"], account["head_hash"]) if account["head_seq"] else Head()
+        return account
 
-    async def _notified(self, connection: Connection, keys: Sequence[EventKey]) -> dict[EventKey, tuple[Notified, ...]]:
-        rows = await connection.fetch(_SQL["notified"], [k.calendar_id for k in keys], [k.event_id for k in keys])
-        found: dict[EventKey, tuple[Notified, ...]] = {}
-        for row in rows:
-            found[key_of(row)] = (
-                *found.get(key_of(row), ()),
-                Notified(row["type"], row["subtype"], row["received_at"]),
-            )
-        return found
+    def _case(self, row: asyncpg.Record, notified: tuple[Notified, ...] = ()) -> Case:
+        event = event_from(row, self._read_body)
+        return Case(event, state_from(row).for_write(event.written_at), notified)
 
     async def density(self, account_id: AccountId, window: Window) -> Density:
         """See `ports.CaseStore.density`."""
@@ -156,7 +137,8 @@ class PostgresCases:
                         [k.event_id for k in bodies],
                         [intent.writes[k][1] for k in bodies],
                     )
-                    await audit_log.append(connection, [e for e in intent.entries if e.key in bodies])
+                    wanted = [entry for entry in intent.entries if entry.key in bodies]
+                    await self._append(connection, intent.unit.account_id, wanted)
                 return bodies
 
     async def _charge(self, connection: Connection, intent: Intent, writes: int) -> None:
@@ -177,15 +159,13 @@ class PostgresCases:
         """See `ports.CaseStore.record`."""
         with speaking_plainly():
             async with self._pool.acquire() as connection, connection.transaction():
-                if not await self._finish_unit(connection, result):
+                if not await self._record_unit(connection, result):
                     return ()
                 if result.held:
                     await self._hold(connection, result)
                 if result.verdicts:
                     await self._plan(connection, result)
-                if self._dry_run:
-                    return ()
-                return await self._record_decisions(connection, result)
+                return () if self._dry_run else await self._record_rest(connection, result)
 
     async def record_held(self, result: UnitResult) -> None:
         """Record verdicts that were held back; the account's held evidence goes in the same transaction."""
@@ -198,7 +178,8 @@ class PostgresCases:
                 if self._dry_run:
                     await self._plan(connection, result)
                 else:
-                    await self._record_decisions(connection, result)
+                    await connection.execute(_SQL["put_states"], [state_row(s, run_id) for s in result.states])
+                    await self._record_rest(connection, result)
 
     async def held(self, run_id: UUID, after: str) -> Sequence[HeldCases]:
         """The next accounts with held evidence, in order of their ids."""
@@ -208,52 +189,50 @@ class PostgresCases:
                 return [await self._held_of(connection, run_id, AccountId(row["account_id"])) for row in accounts]
 
     async def _held_of(self, connection: Connection, run_id: UUID, account_id: AccountId) -> HeldCases:
-        account = await connection.fetchrow(_SQL["account"], account_id)
+        account = await self._account(connection, account_id)
         rows = await connection.fetch(_SQL["held"], run_id, account_id)
-        cases = tuple(
-            Case(event := event_from(r, self._read_body), state_from(r).for_write(event.written_at)) for r in rows
-        )
         unit = Unit(run_id, account_id, rows[0]["starts_at"])
-        caseload = await self._caseload(connection, unit, account, cases)
+        caseload = _caseload(unit, account, [self._case(row) for row in rows])
         return HeldCases(caseload, {key_of(r): evidence_from(r["evidence"]) for r in rows})
 
-    async def compare_roster(self, run_id: UUID, *, lost: bool) -> tuple[int, int]:
-        """See `ports.CaseStore.compare_roster`."""
+    async def lose_roster(self, run_id: UUID) -> tuple[int, int]:
+        """See `ports.CaseStore.lose_roster`."""
         with speaking_plainly():
-            row = await self._pool.fetchrow(_RUNS["compare_rosters"], run_id, int(lost))
-        return (row["rosters_compared"], row["rosters_lost"]) if row else (0, 0)
+            row = await self._pool.fetchrow(_RUNS["lose_roster"], run_id)
+        return (row["rosters_compared"] + 1, row["rosters_lost"]) if row else (0, 0)
 
-    async def _finish_unit(self, connection: Connection, result: UnitResult) -> bool:
-        error = result.error
-        observed = {p: {"overdue": o.overdue, "total": o.total} for p, o in result.observed.items()}
-        unit = result.unit
-        counts = result.counts
-        if unit.attempt:
-            before: Counts = await connection.fetchval(_SQL["unit_counts"], unit.run_id, unit.account_id)
-            counts = added(before, counts)
+    async def _record_unit(self, connection: Connection, result: UnitResult) -> bool:
+        unit, error, roster = result.unit, result.error, None if self._dry_run else result.roster
+        states = [] if self._dry_run else [state_row(s, unit.run_id) for s in result.states]
         done = await connection.fetchval(
-            _SQL["finish_unit"],
+            _SQL["record"],
             unit.run_id,
             unit.account_id,
             "failed" if error else "done",
-            counts,
-            observed,
+            await self._all_counts(connection, result),
+            {p: {"overdue": o.overdue, "total": o.total} for p, o in result.observed.items()},
             error.kind if error else None,
             error.message if error else None,
             result.park is not None,
+            result.counts.get("events", {}).get("read", 0),
+            int(result.roster_compared),
+            states,
+            roster is not None,
+            result.at,
+            *_profile_columns(roster),
         )
-        if done and (read := counts.get("events", {}).get("read", 0)):
-            await connection.execute(_SQL["add_events_read"], unit.run_id, read)
-        return done is not None
+        return bool(done)
 
-    async def _record_decisions(self, connection: Connection, result: UnitResult) -> Sequence[EventKey]:
-        unit = result.unit
-        if result.states:
-            await connection.execute(_SQL["put_states"], [state_row(s, unit.run_id) for s in result.states])
+    async def _all_counts(self, connection: Connection, result: UnitResult) -> Counts:
+        """A unit worked again in the same run adds to what it counted before."""
+        if not result.unit.attempt:
+            return result.counts
+        before: Counts = await connection.fetchval(_SQL["unit_counts"], result.unit.run_id, result.unit.account_id)
+        return added(before, result.counts)
+
+    async def _record_rest(self, connection: Connection, result: UnitResult) -> Sequence[EventKey]:
+        unit, now = result.unit, result.at
         overtaken = await self._correct(connection, result)
-        if result.roster is not None:
-            await self._put_roster(connection, unit.account_id, result.roster, result.at)
-        now = result.at
         for notice in (*result.notices.queue, *result.notices.update):
             await self._put_notice(connection, result, notice, now)
         for subject in result.notices.resolve:
@@ -262,9 +241,16 @@ class PostgresCases:
             )
         if result.park is not None:
             await connection.execute(_SQL["park"], unit.account_id, result.park)
-        if result.entries:
-            await audit_log.append(connection, result.entries)
+        await self._append(connection, unit.account_id, result.entries)
+        self._heads.pop(unit.account_id, None)
         return overtaken
+
+    async def _append(self, connection: Connection, account_id: AccountId, entries: Sequence[AuditEntry]) -> None:
+        if entries and account_id in self._heads:
+            head = await audit_log.extend(connection, account_id, self._heads[account_id], entries)
+            self._heads[account_id] = head
+        elif entries:
+            await audit_log.append(connection, entries)
 
     async def _correct(self, connection: Connection, result: UnitResult) -> Sequence[EventKey]:
         wanted = result.corrections
@@ -279,15 +265,6 @@ class PostgresCases:
         )
         corrected = {key_of(row) for row in rows}
         return [c.key for c in wanted if c.key not in corrected]
-
-    async def _put_roster(self, connection: Connection, account_id: AccountId, roster: Roster, now: datetime) -> None:
-        rows = [
-            (p.profile_id, "conferencing", p.provider_name, p.profile_name, p.connected) for p in roster.conferencing
-        ] + [(p.profile_id, "calendar", p.provider_name, None, p.connected) for p in roster.calendar_profiles]
-        await connection.execute(_SQL["unlist_profiles"], account_id)
-        if rows:
-            unique = list({(row[0], row[1]): row for row in rows}.values())
-            await connection.execute(_SQL["put_profiles"], account_id, now, *map(list, zip(*unique, strict=True)))
 
     async def _put_notice(self, connection: Connection, result: UnitResult, notice: Notice, now: datetime) -> None:
         who = result.addressee
@@ -335,6 +312,36 @@ class PostgresCases:
             [remedy_json(v.remedy) for v in items],
             [evidence_digest(v) for v in items],
         )
+
+
+def _caseload(unit: Unit, account: asyncpg.Record, cases: Sequence[Case]) -> Caseload:
+    on_record = account["profiles"] or ()
+    conferencing = [p[2:] + p[:1] for p in on_record if p[1] == "conferencing"]
+    who = Addressee(unit.account_id, account["email"], account["customer"], account["account_manager"])
+    return Caseload(
+        unit=unit,
+        addressee=who,
+        data_center=account["data_center"] or "us",
+        cases=tuple(cases),
+        profiles={
+            ProfileId(profile_id): KnownProfile(provider, name) for provider, name, _, profile_id in conferencing
+        },
+        listed_before=sum(1 for *_, listed, _ in conferencing if listed) if on_record else None,
+        open_notices=tuple(notice_from(row) for row in account["notices"] or ()),
+    )
+
+
+def _profile_columns(roster: Roster | None) -> tuple[list[Any], ...]:
+    """A roster's profiles as columns: id, kind, provider, name, connected."""
+    if roster is None:
+        return [], [], [], [], []
+    rows: dict[tuple[str, str], tuple[Any, ...]] = {}
+    for p in roster.conferencing:
+        rows[p.profile_id, "conferencing"] = (p.provider_name, p.profile_name, p.connected)
+    for c in roster.calendar_profiles:
+        rows[c.profile_id, "calendar"] = (c.provider_name, None, c.connected)
+    columns = [(*key, *rest) for key, rest in rows.items()]
+    return tuple(list(column) for column in zip(*columns, strict=True)) if columns else ([], [], [], [], [])
 
 
 def evidence_digest(verdict: Verdict) -> str:

@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from yoyo import read_migrations
 from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
 from yoyo.connections import DatabaseURI
@@ -47,6 +48,7 @@ def migrate(dsn: str, wait_s: float = 120.0) -> Migrated:
         DatabaseUnreachable: no connection, or another migration still runs after `wait_s` seconds.
         WrongConfiguration: the server is too old, the login may not, or a statement fails.
     """
+    _check(dsn)
     try:
         with psycopg.connect(dsn, autocommit=True, connect_timeout=10) as lock:
             if lock.info.server_version < _OLDEST_SERVER:
@@ -62,6 +64,16 @@ def migrate(dsn: str, wait_s: float = 120.0) -> Migrated:
         raise WrongConfiguration(
             f"migration failed, nothing of it was kept: {' '.join(str(error).split())[:300]}"
         ) from error
+
+
+def _check(dsn: str) -> None:
+    """Refuse what is no address; libpq's own words would repeat it, password included."""
+    try:
+        port = conninfo_to_dict(dsn).get("port")
+    except psycopg.ProgrammingError:
+        port = "none"
+    if port is not None and not str(port).replace(",", "").isdecimal():
+        raise WrongConfiguration("RECONCILER_DATABASE_URL is no Postgres address")
 
 
 def _take(lock: psycopg.Connection, wait_s: float) -> None:

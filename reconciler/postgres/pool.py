@@ -81,6 +81,10 @@ def _options(application: str) -> dict[str, Any]:
     }
 
 
+async def _leave_as_is(_: "Connection") -> None:
+    """Nothing to reset: no statement of ours changes a session's state."""
+
+
 @asynccontextmanager
 async def open_pool(dsn: str, size: int) -> "AsyncIterator[Pool]":
     """A pool of at most `size` connections, closed on the way out.
@@ -91,7 +95,7 @@ async def open_pool(dsn: str, size: int) -> "AsyncIterator[Pool]":
     with speaking_plainly():
         try:
             pool = await asyncpg.create_pool(
-                dsn, min_size=1, max_size=max(2, size), init=_prepare, **_options(_APPLICATION_NAME)
+                dsn, min_size=1, max_size=max(2, size), init=_prepare, reset=_leave_as_is, **_options(_APPLICATION_NAME)
             )
         except TimeoutError as error:
             raise DatabaseUnreachable("Postgres does not answer within 10 s; check RECONCILER_DATABASE_URL") from error

@@ -1,6 +1,6 @@
 """Database rows to domain values and back."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -9,6 +9,7 @@ import asyncpg
 
 from reconciler.domain.cause import Cause
 from reconciler.domain.event import CalendarEvent, StoredBody
+from reconciler.domain.evidence import Notified
 from reconciler.domain.evidence_json import rejections_from, rejections_json
 from reconciler.domain.ids import AccountId, CalendarId, EventId, EventKey, ProfileId
 from reconciler.domain.notice import Notice, Subject
@@ -19,6 +20,16 @@ ReadBody = Callable[[str | None, EventId], StoredBody]
 """Reads what a decision needs of a stored upsert body; the vendor's field names stay with the API adapter."""
 
 LONG_AGO = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+
+
+def notified_from(stored: list[list[str]] | None) -> tuple[Notified, ...]:
+    """What Cronofy pushed about an event: type, subtype and moment each."""
+    return tuple(Notified(kind, subtype, datetime.fromisoformat(at)) for kind, subtype, at in stored or ())
+
+
+def finite(moment: datetime | None) -> datetime | None:
+    """A moment of the application's; null for Postgres's `infinity`, which arrives without a zone."""
+    return moment if moment is not None and moment.tzinfo else None
 
 
 def key_of(row: asyncpg.Record) -> EventKey:
@@ -33,9 +44,9 @@ def event_from(row: asyncpg.Record, read_body: ReadBody) -> CalendarEvent:
         key=key,
         account_id=AccountId(row["account_id"]),
         starts_at=row["starts_at"],
-        ends_at=row["ends_at"],
+        ends_at=finite(row["ends_at"]),
         profile_id=ProfileId(row["profile_id"] or "none"),
-        written_at=row["written_at"] or LONG_AGO,
+        written_at=finite(row["written_at"]) or LONG_AGO,
         body=read_body(row["body"], key.event_id),
         body_text=row["body"],
     )
@@ -104,7 +115,7 @@ def _iso(moment: datetime | None) -> str | None:
     return moment.isoformat() if moment else None
 
 
-def notice_from(row: asyncpg.Record) -> Notice:
+def notice_from(row: Mapping[str, Any]) -> Notice:
     """An open notice."""
     events = tuple(
         (EventKey(CalendarId(e["calendar_id"]), EventId(e["event_id"])), datetime.fromisoformat(e["starts_at"]))

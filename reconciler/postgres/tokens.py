@@ -7,6 +7,7 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from reconciler.domain.ids import AccountId
 from reconciler.ports import Tokens, WrongConfiguration
 from reconciler.postgres.pool import Pool, speaking_plainly
+from reconciler.postgres.rows import finite
 from reconciler.postgres.statements import statements
 
 _SQL = statements("tokens")
@@ -56,7 +57,7 @@ class StoredTokens:
         if row is None:
             return None
         access, refresh = self._safe.open(row["access_token"]), self._safe.open(row["refresh_token"])
-        return Tokens(access or "", refresh, row["token_expires_at"]) if access or refresh else None
+        return Tokens(access or "", refresh, finite(row["token_expires_at"])) if access or refresh else None
 
     async def save(self, account_id: AccountId, tokens: Tokens, *, replacing: Tokens) -> bool:
         """Store a refreshed pair, unless the application stored another one since `replacing` was loaded."""

@@ -37,6 +37,7 @@ def render(report: Report) -> bytes:
             bars=[(CAUSE_TITLE[cause] if cause else NOT_JUDGED_TITLE, number) for cause, number in causes],
             most=max((number for _, number in causes), default=1),
         )
+        .lstrip()
         .encode()
     )
 

@@ -1,70 +1,37 @@
 -- One account's events with what is on record, and the transaction that records what was decided.
 
 -- name: account
-SELECT account_id, data_center, email, customer, account_manager
-FROM reconciler.accounts
-WHERE account_id = $1;
+-- The account with its profiles on record (null: no roster was ever read), its open notices and the head of its chain.
+SELECT a.account_id, a.data_center, a.email, a.customer, a.account_manager, h.seq AS head_seq, h.hash AS head_hash,
+       (SELECT jsonb_agg(jsonb_build_array(k.profile_id, k.kind, k.provider_name, k.profile_name, k.listed))
+        FROM reconciler.known_profiles k WHERE k.account_id = w.account_id) AS profiles,
+       (SELECT jsonb_agg(jsonb_build_object('kind', n.kind, 'profile_id', n.profile_id, 'events', n.events,
+                                            'provider_name', n.provider_name, 'relink_url', n.relink_url))
+        FROM reconciler.notices n WHERE n.account_id = w.account_id AND n.status <> 'resolved') AS notices
+FROM (SELECT $1::text AS account_id) w
+LEFT JOIN reconciler.accounts a ON a.account_id = w.account_id
+LEFT JOIN LATERAL (
+    SELECT e.seq, e.hash FROM reconciler.audit_entries e WHERE e.chain = w.account_id ORDER BY e.seq DESC LIMIT 1
+) h ON true;
 
 -- name: due
 SELECT e.calendar_id, e.event_id, e.account_id, e.starts_at, e.ends_at, e.profile_id, e.body::text AS body, e.written_at,
        s.calendar_id IS NOT NULL AS known, s.conferencing, s.cause, s.remedy, s.join_url, s.provider_name,
        s.asked_provider, s.read_at, s.pending_since, s.next_read_at, s.settled_at, s.repairs, s.repaired_at,
-       s.confirmed_at, s.intended_at, s.intended_profile, s.misses, s.unchanged_looks, s.seen_written_at, s.rejections
+       s.confirmed_at, s.intended_at, s.intended_profile, s.misses, s.unchanged_looks, s.seen_written_at, s.rejections,
+       (SELECT jsonb_agg(jsonb_build_array(n.type, n.subtype, n.received_at) ORDER BY n.received_at)
+        FROM reconciler.notifications n
+        WHERE n.calendar_id = e.calendar_id AND n.event_id = e.event_id AND n.type = 'conferencing_failing') AS notified
 FROM reconciler.due_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) d
 JOIN reconciler.events e ON e.calendar_id = d.calendar_id AND e.event_id = d.event_id
 LEFT JOIN reconciler.event_states s ON s.calendar_id = d.calendar_id AND s.event_id = d.event_id
 ORDER BY e.starts_at, e.calendar_id, e.event_id;
-
--- name: profiles
-SELECT profile_id, provider_name, profile_name, listed
-FROM reconciler.known_profiles
-WHERE account_id = $1 AND kind = 'conferencing';
-
--- name: has_roster
-SELECT EXISTS (SELECT FROM reconciler.known_profiles WHERE account_id = $1);
-
--- name: open_notices
-SELECT kind, profile_id, provider_name, relink_url, events
-FROM reconciler.notices
-WHERE account_id = $1 AND status <> 'resolved';
-
--- name: notified
-SELECT n.calendar_id, n.event_id, n.type, n.subtype, n.received_at
-FROM reconciler.notifications n
-JOIN unnest($1::text[], $2::text[]) AS k (calendar_id, event_id)
-  ON n.calendar_id = k.calendar_id AND n.event_id = k.event_id
-WHERE n.type = 'conferencing_failing';
-
--- name: finish_unit
-UPDATE reconciler.run_units
-SET state = $3, counts = $4, observed = $5, error_kind = $6, error_message = $7, parked = $8, finished_at = now()
-WHERE run_id = $1 AND account_id = $2 AND state = 'todo'
-RETURNING account_id;
 
 -- name: add_unit_counts
 UPDATE reconciler.run_units SET counts = $3 WHERE run_id = $1 AND account_id = $2;
 
 -- name: unit_counts
 SELECT counts FROM reconciler.run_units WHERE run_id = $1 AND account_id = $2 FOR UPDATE;
-
--- name: put_states
-INSERT INTO reconciler.event_states (
-    calendar_id, event_id, account_id, conferencing, cause, remedy, join_url, provider_name, asked_provider, read_at,
-    pending_since, next_read_at, settled_at, repairs, repaired_at, confirmed_at, intended_at, intended_profile, misses,
-    unchanged_looks, seen_written_at, rejections, run_id)
-SELECT calendar_id, event_id, account_id, conferencing, cause, remedy, join_url, provider_name, asked_provider, read_at,
-       pending_since, next_read_at, settled_at, repairs, repaired_at, confirmed_at, intended_at, intended_profile, misses,
-       unchanged_looks, seen_written_at, rejections, run_id
-FROM jsonb_populate_recordset(NULL::reconciler.event_states, $1)
-ON CONFLICT (calendar_id, event_id) DO UPDATE SET
-    account_id = excluded.account_id, conferencing = excluded.conferencing, cause = excluded.cause,
-    remedy = excluded.remedy, join_url = excluded.join_url, provider_name = excluded.provider_name,
-    asked_provider = excluded.asked_provider, read_at = excluded.read_at, pending_since = excluded.pending_since,
-    next_read_at = excluded.next_read_at, settled_at = excluded.settled_at, repairs = excluded.repairs,
-    repaired_at = excluded.repaired_at, confirmed_at = excluded.confirmed_at, intended_at = excluded.intended_at,
-    intended_profile = excluded.intended_profile, misses = excluded.misses,
-    unchanged_looks = excluded.unchanged_looks, seen_written_at = excluded.seen_written_at,
-    rejections = excluded.rejections, run_id = excluded.run_id;
 
 -- name: correct
 UPDATE reconciler.events e
@@ -77,19 +44,6 @@ FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[]) AS c (calenda
 WHERE e.calendar_id = c.calendar_id AND e.event_id = c.event_id AND e.written_at = c.written_at
   AND jsonb_typeof(e.body) = 'object'
 RETURNING e.calendar_id, e.event_id;
-
--- name: unlist_profiles
-UPDATE reconciler.known_profiles SET listed = false WHERE account_id = $1 AND listed;
-
--- name: put_profiles
-INSERT INTO reconciler.known_profiles
-    (account_id, profile_id, kind, provider_name, profile_name, connected, listed, seen_at)
-SELECT $1, p.profile_id, p.kind, p.provider_name, p.profile_name, p.connected, true, $2
-FROM unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::boolean[])
-    AS p (profile_id, kind, provider_name, profile_name, connected)
-ON CONFLICT (account_id, profile_id, kind) DO UPDATE SET
-    provider_name = excluded.provider_name, profile_name = excluded.profile_name, connected = excluded.connected,
-    listed = true, seen_at = excluded.seen_at;
 
 -- name: queue_notice
 INSERT INTO reconciler.notices (
@@ -152,9 +106,6 @@ RETURNING repairs;
 -- name: repair_counters
 SELECT repairs, events_read FROM reconciler.runs WHERE run_id = $1;
 
--- name: add_events_read
-UPDATE reconciler.runs SET events_read = events_read + $2 WHERE run_id = $1;
-
 -- name: still_writable
 SELECT e.calendar_id, e.event_id, e.body::text AS body
 FROM reconciler.events e
@@ -192,3 +143,69 @@ SELECT calendar_id, (starts_at AT TIME ZONE 'UTC')::date AS day, count(*)::int A
 FROM reconciler.events
 WHERE account_id = $1 AND starts_at >= $2 AND starts_at < $3
 GROUP BY calendar_id, day;
+
+-- name: record
+-- A unit's result in one statement, once: nothing of it is written unless the unit was still to do.
+WITH unit AS (
+    UPDATE reconciler.run_units
+    SET state = $3, counts = $4, observed = $5, error_kind = $6, error_message = $7, parked = $8, finished_at = now()
+    WHERE run_id = $1 AND account_id = $2 AND state = 'todo'
+    RETURNING account_id
+), run AS (
+    UPDATE reconciler.runs SET events_read = events_read + $9::int, rosters_compared = rosters_compared + $10::int
+    WHERE run_id = $1 AND $9::int + $10::int > 0 AND EXISTS (SELECT FROM unit)
+), states AS (
+    INSERT INTO reconciler.event_states (
+        calendar_id, event_id, account_id, conferencing, cause, remedy, join_url, provider_name, asked_provider, read_at,
+        pending_since, next_read_at, settled_at, repairs, repaired_at, confirmed_at, intended_at, intended_profile, misses,
+        unchanged_looks, seen_written_at, rejections, run_id)
+    SELECT calendar_id, event_id, account_id, conferencing, cause, remedy, join_url, provider_name, asked_provider, read_at,
+           pending_since, next_read_at, settled_at, repairs, repaired_at, confirmed_at, intended_at, intended_profile, misses,
+           unchanged_looks, seen_written_at, rejections, run_id
+    FROM jsonb_populate_recordset(NULL::reconciler.event_states, $11)
+        WHERE EXISTS (SELECT FROM unit)
+    ON CONFLICT (calendar_id, event_id) DO UPDATE SET
+        account_id = excluded.account_id, conferencing = excluded.conferencing, cause = excluded.cause,
+        remedy = excluded.remedy, join_url = excluded.join_url, provider_name = excluded.provider_name,
+        asked_provider = excluded.asked_provider, read_at = excluded.read_at, pending_since = excluded.pending_since,
+        next_read_at = excluded.next_read_at, settled_at = excluded.settled_at, repairs = excluded.repairs,
+        repaired_at = excluded.repaired_at, confirmed_at = excluded.confirmed_at, intended_at = excluded.intended_at,
+        intended_profile = excluded.intended_profile, misses = excluded.misses,
+        unchanged_looks = excluded.unchanged_looks, seen_written_at = excluded.seen_written_at,
+        rejections = excluded.rejections, run_id = excluded.run_id
+), unlisted AS (
+    UPDATE reconciler.known_profiles k SET listed = false
+    WHERE $12::boolean AND k.account_id = $2 AND k.listed AND EXISTS (SELECT FROM unit)
+      AND NOT EXISTS (SELECT FROM unnest($14::text[], $15::text[]) AS p (profile_id, kind)
+                      WHERE p.profile_id = k.profile_id AND p.kind = k.kind)
+), listed AS (
+    INSERT INTO reconciler.known_profiles
+        (account_id, profile_id, kind, provider_name, profile_name, connected, listed, seen_at)
+    SELECT $2, p.profile_id, p.kind, p.provider_name, p.profile_name, p.connected, true, $13::timestamptz
+    FROM unnest($14::text[], $15::text[], $16::text[], $17::text[], $18::boolean[])
+        AS p (profile_id, kind, provider_name, profile_name, connected)
+    WHERE EXISTS (SELECT FROM unit)
+    ON CONFLICT (account_id, profile_id, kind) DO UPDATE SET
+        provider_name = excluded.provider_name, profile_name = excluded.profile_name, connected = excluded.connected,
+        listed = true, seen_at = excluded.seen_at
+)
+SELECT count(*) FROM unit;
+
+-- name: put_states
+INSERT INTO reconciler.event_states (
+    calendar_id, event_id, account_id, conferencing, cause, remedy, join_url, provider_name, asked_provider, read_at,
+    pending_since, next_read_at, settled_at, repairs, repaired_at, confirmed_at, intended_at, intended_profile, misses,
+    unchanged_looks, seen_written_at, rejections, run_id)
+SELECT calendar_id, event_id, account_id, conferencing, cause, remedy, join_url, provider_name, asked_provider, read_at,
+       pending_since, next_read_at, settled_at, repairs, repaired_at, confirmed_at, intended_at, intended_profile, misses,
+       unchanged_looks, seen_written_at, rejections, run_id
+FROM jsonb_populate_recordset(NULL::reconciler.event_states, $1)
+ON CONFLICT (calendar_id, event_id) DO UPDATE SET
+    account_id = excluded.account_id, conferencing = excluded.conferencing, cause = excluded.cause,
+    remedy = excluded.remedy, join_url = excluded.join_url, provider_name = excluded.provider_name,
+    asked_provider = excluded.asked_provider, read_at = excluded.read_at, pending_since = excluded.pending_since,
+    next_read_at = excluded.next_read_at, settled_at = excluded.settled_at, repairs = excluded.repairs,
+    repaired_at = excluded.repaired_at, confirmed_at = excluded.confirmed_at, intended_at = excluded.intended_at,
+    intended_profile = excluded.intended_profile, misses = excluded.misses,
+    unchanged_looks = excluded.unchanged_looks, seen_written_at = excluded.seen_written_at,
+    rejections = excluded.rejections, run_id = excluded.run_id;

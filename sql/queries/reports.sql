@@ -136,7 +136,8 @@ SELECT r.calendar_id, r.event_id, r.account_id, r.at,
        old.provider_name AS old_provider,
        e.starts_at, c.tag = 'repair:applied' AS repeated,
        coalesce(c.tag = 'event:confirmed' OR (c.tag IS NULL AND s.confirmed_at >= r.at), false) AS confirmed,
-       coalesce(e.starts_at <= now() OR e.cancelled_at IS NOT NULL OR s.settled_at >= r.at, true) AS closed,
+       e.event_id IS NULL OR e.starts_at <= now() OR e.cancelled_at IS NOT NULL
+           OR coalesce(s.settled_at >= r.at, false) AS closed,
        a.name, a.email, a.customer, a.account_manager
 FROM reconciler.audit_entries r
 LEFT JOIN LATERAL (

@@ -73,9 +73,8 @@ WHERE u.run_id = $1 AND u.state = 'done'
                 AND s.confirmed_at IS NULL AND s.settled_at IS NULL)
 RETURNING u.account_id;
 
--- name: compare_rosters
-UPDATE reconciler.runs
-SET rosters_compared = rosters_compared + 1, rosters_lost = rosters_lost + $2
+-- name: lose_roster
+UPDATE reconciler.runs SET rosters_lost = rosters_lost + 1
 WHERE run_id = $1
 RETURNING rosters_compared, rosters_lost;
 
