@@ -14,9 +14,10 @@ from reconciler.cronofy.transport import MOST_IN_A_BATCH
 from reconciler.cronofy.wire import stored_body
 from reconciler.domain.casework import Scope
 from reconciler.domain.policy import Policy, Substitute
+from reconciler.pipeline.guide import Guide, freely
 from reconciler.pipeline.meter import TaskMeter
 from reconciler.pipeline.unit import Tools
-from reconciler.ports import WrongConfiguration
+from reconciler.ports import SafetyLimits, WrongConfiguration
 from reconciler.postgres.audit_log import AuditReader
 from reconciler.postgres.budget import SharedBudget
 from reconciler.postgres.case_store import DueFilter, PostgresCases
@@ -76,7 +77,13 @@ async def open_books(settings: Settings, scope: Scope | None = None, *, recheck:
 
 @asynccontextmanager
 async def open_worker(
-    settings: Settings, scope: Scope, *, dry_run: bool = False, recheck: bool = False
+    settings: Settings,
+    scope: Scope,
+    *,
+    dry_run: bool = False,
+    recheck: bool = False,
+    guide: Guide = freely,
+    limits: SafetyLimits | None = None,
 ) -> AsyncIterator[Worker]:
     """Connect to the database and get ready to speak to Cronofy.
 
@@ -104,13 +111,14 @@ async def open_worker(
         due = DueFilter(settings.horizon, scope, recheck)
         tools = Tools(
             api=CronofyClient(session, client_settings, tokens, budget, meter, books.clock),
-            store=PostgresCases(books.pool, stored_body, due, settings.limits, dry_run=dry_run),
+            store=PostgresCases(books.pool, stored_body, due, limits or settings.limits, dry_run=dry_run),
             tokens=tokens,
             clock=books.clock,
             policy=settings.policy,
-            limits=settings.limits,
+            limits=limits or settings.limits,
             meter=meter,
             dry_run=dry_run,
+            guide=guide,
         )
         locks = await Locks.open(settings.dsn())
         try:

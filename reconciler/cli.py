@@ -202,6 +202,26 @@ def plan(**options: Any) -> None:
 
 
 @main.command()
+@click.argument("plan_id", type=click.UUID)
+@as_json
+def apply(plan_id: Any, as_json: bool) -> None:
+    """Carry out a stored plan, and only what in it still holds."""
+    from reconciler import commands  # noqa: PLC0415
+
+    sys.exit(commands.guarded(commands.apply_command(_settings(), plan_id, as_json=as_json)))
+
+
+@main.command()
+@click.argument("run_id", type=click.UUID)
+@as_json
+def undo(run_id: Any, as_json: bool) -> None:
+    """Put back what a run changed, only where the event is as the run left it and has no link yet."""
+    from reconciler import commands  # noqa: PLC0415
+
+    sys.exit(commands.guarded(commands.undo_command(_settings(), run_id, as_json=as_json)))
+
+
+@main.command()
 @click.argument("calendar_id", type=Identifier())
 @click.argument("event_id", type=Identifier())
 @as_json

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -17,12 +18,14 @@ import structlog
 from reconciler.bootstrap import Books, Worker, open_books, open_worker, policy_from, policy_json
 from reconciler.config import Settings
 from reconciler.domain.casework import Scope, UnitResult
-from reconciler.domain.ids import EventKey
+from reconciler.domain.ids import CalendarId, EventId, EventKey, ProfileId
 from reconciler.domain.policy import Policy
 from reconciler.domain.run import RunRow
+from reconciler.pipeline.guide import Change, Guide, Planned, as_planned, back
 from reconciler.pipeline.prove import Proof, replay, verify
 from reconciler.pipeline.run import AlreadyDone, RunEnd, RunOrder, run
-from reconciler.ports import RunStopped, WrongConfiguration
+from reconciler.ports import RunStopped, SafetyLimits, WrongConfiguration
+from reconciler.postgres.run_ledger import plan_digest
 from reconciler.reporting.explain import story, story_text
 from reconciler.reporting.progress import Bar
 from reconciler.reporting.summary_text import plan_text, run_text, status_text
@@ -109,13 +112,22 @@ async def run_command(settings: Settings, options: RunOptions) -> Exit:
         except AlreadyDone as already:
             complain(str(already))
             return Exit.ALREADY
-        plan_id = await worker.books.ledger.plan_of(UUID(end.summary["run_id"]))
+        plan_id = await _kept_plan(settings, worker, end)
     if options.as_json:
         say_json(end.summary)
     else:
         say(run_text(end.summary))
         _warn_of_nothing(end, options)
     return _exit_of(end, plan_id)
+
+
+async def _kept_plan(settings: Settings, worker: Worker, end: RunEnd) -> UUID | None:
+    """The plan of the repairs that a limit held back, closed so that it can be applied."""
+    if end.status != "refused":
+        return None
+    plan = await worker.books.ledger.close_plan(UUID(end.summary["run_id"]), settings.allowance[1])
+    end.summary["plan_id"] = str(plan["plan_id"])
+    return UUID(str(plan["plan_id"]))
 
 
 def _warn_of_nothing(end: RunEnd, options: RunOptions) -> None:
@@ -198,6 +210,68 @@ async def plan_command(settings: Settings, options: RunOptions) -> Exit:
 
 def _item(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: row[name] for name in ("calendar_id", "event_id", "starts_at", "cause", "detail", "evidence_digest")}
+
+
+async def apply_command(settings: Settings, plan_id: UUID, *, as_json: bool) -> Exit:
+    """`reconciler apply`: what a stored plan says, and only what in it still holds."""
+    async with open_books(settings) as books:
+        plan, items = await books.ledger.plan(plan_id), await books.ledger.plan_items(plan_id)
+    if plan is None:
+        complain(f"there is no plan {plan_id}: `reconciler plan` makes one")
+        return Exit.USAGE
+    if plan["expired"] or plan["digest"] != plan_digest(items):
+        why = (
+            f"expired at {plan['expires_at']:%Y-%m-%d %H:%M} UTC" if plan["expired"] else "was altered or never closed"
+        )
+        complain(f"refused: plan {plan_id} {why}; make a new one with `reconciler plan`")
+        return Exit.REFUSED
+    approved = {key_in(i): Planned(i["cause"], i["detail"]) for i in items}
+    return await _guided(settings, tuple(approved), as_planned(approved), f"apply {plan_id}", as_json=as_json)
+
+
+async def undo_command(settings: Settings, run_id: UUID, *, as_json: bool) -> Exit:
+    """`reconciler undo`: put back what a run changed, where nothing moved since."""
+    async with open_books(settings) as books:
+        rows = await books.ledger.changes(run_id)
+    if rows is None:
+        complain(f"there is no run {run_id}: `reconciler status` names the last one")
+        return Exit.USAGE
+    changed = {
+        key_in(r): Change(
+            ProfileId(r["before"]["profile_id"]),
+            ProfileId(r["after"]["profile_id"]),
+            datetime.fromisoformat(r["before"]["written_at"]),
+        )
+        for r in rows
+    }
+    return await _guided(settings, tuple(changed), back(run_id, changed), f"undo {run_id}", as_json=as_json)
+
+
+def key_in(row: Mapping[str, Any]) -> EventKey:
+    """The event that a row is about."""
+    return EventKey(CalendarId(row["calendar_id"]), EventId(row["event_id"]))
+
+
+async def _guided(
+    settings: Settings, events: tuple[EventKey, ...], guide: Guide, reason: str, *, as_json: bool
+) -> Exit:
+    """A run over exactly these events, in which only what the guide allows is carried out."""
+    if not events:
+        complain("nothing to do: it holds no event")
+        return Exit.DONE
+    options = RunOptions(scope=Scope(events=events), reason=reason, as_json=as_json)
+    limits = SafetyLimits(repairs=len(events), share=math.inf)  # somebody has looked at exactly these
+    async with _stopping() as stop, open_worker(settings, options.scope, guide=guide, limits=limits) as worker:
+        end = await _run(settings, options, worker, stop)
+        counts = await worker.books.ledger.counts(UUID(end.summary["run_id"]))
+    asked, carried = len(events), end.summary["events"]["read"] - counts.get("outcomes", {}).get("drifted", 0)
+    end.summary["asked"] = {"events": asked, "carried_out": carried, "drifted": asked - carried}
+    if as_json:
+        say_json(end.summary)
+    else:
+        say(run_text(end.summary))
+        say(f"  of {asked} events {carried} were as expected; {asked - carried} have moved on and were left alone")
+    return _exit_of(end, None)
 
 
 async def status_command(settings: Settings, *, as_json: bool) -> Exit:

@@ -52,8 +52,12 @@ class Settings(BaseSettings):
     cronofy_url: str | None = Field(
         None, description="one base URL in place of all data centres; http on loopback only"
     )
-    rate_per_second: float = Field(50, gt=0, allow_inf_nan=False, description="Cronofy's limit for the application, requests a second")
-    rate_per_minute: float = Field(500, gt=0, allow_inf_nan=False, description="Cronofy's limit for the application, requests a minute")
+    rate_per_second: float = Field(
+        50, gt=0, allow_inf_nan=False, description="Cronofy's limit for the application, requests a second"
+    )
+    rate_per_minute: float = Field(
+        500, gt=0, allow_inf_nan=False, description="Cronofy's limit for the application, requests a minute"
+    )
     rate_share: float = Field(0.5, gt=0, le=1, description="the part of both that all reconciler processes may use")
     concurrency: int = Field(16, ge=1, le=1000, description="accounts worked at a time")
     engine: Literal["local", "pgqueuer"] = Field(

@@ -10,7 +10,7 @@ from typing import assert_never
 
 from reconciler.domain.cause import Cause, Finding
 from reconciler.domain.event import BodyState
-from reconciler.domain.evidence import Evidence, Found, KnownProfile, RosterFact
+from reconciler.domain.evidence import Evidence, KnownProfile, RosterFact
 from reconciler.domain.ids import DEFAULT, INTEGRATED, RETIRED_8X8, ProfileId, names_profile
 from reconciler.domain.policy import Policy, Substitute
 from reconciler.domain.roster import ConferencingProfile
@@ -60,12 +60,16 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Reupsert:
-    """Write the stored body again with another `profile_id`, and with the calendar's times if the person moved it."""
+    """Write the stored body again with another `profile_id`, and with the calendar's times if the person moved it.
+
+    `undoes` names the run whose change it takes back, if it does.
+    """
 
     profile_id: ProfileId
     provider_name: str | None
     change: ProviderChange
     drift: Drift | None = None
+    undoes: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +116,15 @@ REMEDY_NAMES: dict[type[Remedy], str] = {
 }
 
 
+PASSIVE = (Leave, Settle, Wait)
+"""Remedies that change nothing for anybody: no plan has to list them."""
+
+
 def remedy_json(remedy: Remedy) -> dict[str, object]:
     """A remedy with all that distinguishes it from another of its kind, as the audit trail and plans store it."""
     detail: dict[str, object] = {"remedy": REMEDY_NAMES[type(remedy)]}
     match remedy:
-        case Reupsert(profile_id, provider_name, change, drift):
+        case Reupsert(profile_id, provider_name, change, drift, undoes):
             detail |= {
                 "profile_id": profile_id,
                 "provider_name": provider_name,
@@ -124,6 +132,8 @@ def remedy_json(remedy: Remedy) -> dict[str, object]:
             }
             if drift is not None:
                 detail["drift"] = {"start": drift.start_text, "end": drift.end_text}
+            if undoes is not None:
+                detail["undoes"] = undoes
         case Notify(kind, profile_id, provider_name):
             detail |= {"kind": kind.value, "profile_id": profile_id, "provider_name": provider_name}
         case Park(reason) | Escalate(reason):
@@ -202,7 +212,6 @@ _UNUSABLE_BODY = {
 
 def _repair(finding: Finding, policy: Policy) -> Remedy:
     evidence = finding.evidence
-    found = evidence.found
     refused = next((r for r in evidence.rejections if not r.about_profile), None)
     if refused is not None:  # no other profile, and no newly connected one, would make this body acceptable
         return Report(f"Cronofy rejects the stored body: {', '.join(refused.keys) or 'no reason given'}")
@@ -222,7 +231,7 @@ def _repair(finding: Finding, policy: Policy) -> Remedy:
         replacement.profile_id,
         replacement.provider_name,
         replacement.change,
-        _drift(evidence, found) if found else None,
+        drift_of(evidence),
     )
 
 
@@ -293,9 +302,10 @@ def _change(before: str | None, after: str | None) -> ProviderChange:
     return ProviderChange.SAME if before == after else ProviderChange.CHANGED
 
 
-def _drift(evidence: Evidence, found: Found) -> Drift | None:
-    start, end = evidence.body.start, evidence.body.end
-    if start is None or end is None:
+def drift_of(evidence: Evidence) -> Drift | None:
+    """Where the person moved the event to, if they did: the calendar's times as against the stored body's."""
+    found, start, end = evidence.found, evidence.body.start, evidence.body.end
+    if found is None or start is None or end is None:
         return None
     if same_time(start, found.start) and same_time(end, found.end):
         return None

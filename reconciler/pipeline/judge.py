@@ -16,6 +16,9 @@ from reconciler.domain.roster import Roster
 _WAIT_FOR_THE_RUN = frozenset({Cause.UNEXPLAINED, Cause.CONFERENCING_ABSENT})
 """Verdicts that an outage of the event's provider would change; only the whole run can tell of one."""
 
+_GONE = frozenset({Cause.EVENT_DELETED, Cause.EVENT_PAST})
+"""Events that nobody makes a link for any more: they say nothing of a provider."""
+
 _SAME_SERVICE = {"google_meet": "google_meet_api"}
 """Names under which a read shows what a conferencing profile of another name made."""
 
@@ -96,7 +99,7 @@ def observe(judged: Sequence[Judged], policy: Policy) -> Mapping[str, Observed]:
     tally: dict[str, list[int]] = {}
     for item in judged:
         evidence = item.evidence
-        if evidence.found is None or evidence.now - evidence.written_at > policy.lookback:
+        if evidence.found is None or item.cause in _GONE or evidence.now - evidence.written_at > policy.lookback:
             continue
         if item.cause is Cause.ASSIGNED and isinstance(evidence.found.conferencing, Assigned):
             name = evidence.found.conferencing.provider_name

@@ -36,6 +36,8 @@ class Proof:
         """Note something wrong; beyond a hundred, only that there is more."""
         if len(self.faults) < _MOST_FAULTS:
             self.faults.append(text)
+        elif len(self.faults) == _MOST_FAULTS:
+            self.faults.append("and more: only the first hundred are listed")
 
 
 async def verify(trail: Trail) -> Proof:
@@ -48,8 +50,10 @@ async def verify(trail: Trail) -> Proof:
         if stored.chain != chain:
             chain, seq, prev_hash = stored.chain, 0, GENESIS
         place = f"entry {stored.entry_id} (chain {stored.chain}, place {stored.seq})"
-        if stored.seq != seq + 1:
+        if stored.seq > seq + 1:
             proof.fault(f"{place}: {stored.seq - seq - 1} entries before it were removed")
+        elif stored.seq <= seq:
+            proof.fault(f"{place}: was inserted, its place was taken")
         elif stored.prev_hash != prev_hash:
             proof.fault(f"{place}: does not follow the entry before it")
         if entry_hash(stored.entry, stored.chain, stored.seq, stored.prev_hash) != stored.hash:
@@ -63,8 +67,11 @@ async def verify(trail: Trail) -> Proof:
 
 
 async def _check_seal(trail: Trail, seal: StoredEntry, proof: Proof) -> None:
-    run_id, sealed = seal.entry.run_id, seal.entry.evidence or {}
+    run_id, sealed = seal.entry.run_id, seal.entry.evidence
     if run_id is None:
+        return
+    if not isinstance(sealed, dict):
+        proof.fault(f"run {run_id}: its seal holds nothing")
         return
     entries, hashes = await trail.seal_before(run_id, seal.entry_id)
     if entries != sealed.get("entries"):
@@ -81,10 +88,10 @@ async def replay(trail: Trail, run_id: UUID | None, policy_of: Callable[[UUID | 
         entry = stored.entry
         try:
             finding = classify(evidence_from(entry.evidence or {}), policy_of(entry.run_id))
-        except (KeyError, ValueError, TypeError) as error:
+            remedy = remedy_json(choose(finding, policy_of(entry.run_id)))
+        except (KeyError, ValueError, TypeError, AttributeError) as error:  # whatever was made of it, it costs no more
             proof.fault(f"entry {stored.entry_id}: its evidence cannot be read ({error})")
             continue
-        remedy = remedy_json(choose(finding, policy_of(entry.run_id)))
         if finding.cause != entry.cause or remedy != entry.after:
             proof.fault(
                 f"entry {stored.entry_id} ({entry.key}): says {entry.cause} and {entry.remedy}, "

@@ -61,6 +61,7 @@ def settle(
     kept: Sequence[Judged],
     roster: Roster | None,
     now: datetime,
+    drifted: Sequence[Judged] = (),
 ) -> Settled:
     """Fold one account's verdicts and outcomes."""
     book = _Book(caseload, now, {item.key for item in kept})
@@ -68,6 +69,8 @@ def settle(
         book.hold(item)
     for item in decided:
         book.enter(item, outcomes.get(item.key))
+    for item in drifted:
+        book.pass_over(item)
     book.notify(roster)
     return book.close(kept)
 
@@ -95,6 +98,12 @@ class _Book:
         state = after_look(item.case.state, item.case.event, item.cause, item.remedy, item.evidence, held=True)
         self._states.append(state)
 
+    def pass_over(self, item: Judged) -> None:
+        """An event that no longer is as it was approved: said, and left as it was."""
+        self._causes[item.cause] += 1
+        self._outcomes["drifted"] += 1
+        self._entries.append(self._entry(item, AuditTag.PLAN_DRIFTED, after=remedy_json(item.remedy)))
+
     def enter(self, item: Judged, done: tuple[Judged, Outcome] | None) -> None:
         self._causes[item.cause] += 1
         self._count_remedy(item)
@@ -110,7 +119,7 @@ class _Book:
             self._entries.append(
                 self._entry(item, _tag_of(item), before=_before(before), after=remedy_json(item.remedy))
             )
-        if after.confirmed_at is not None and before.confirmed_at is None:
+        if after.confirmed_at is not None and after.confirmed_at != before.confirmed_at:
             self._outcomes["confirmed"] += 1
             self._entries.append(self._entry(item, AuditTag.EVENT_CONFIRMED, after={"profile_id": item.evidence.asked}))
         self._settled += int(after.settled_at is not None and before.settled_at is None)
@@ -146,7 +155,7 @@ class _Book:
                 item,
                 tag,
                 outcome=outcome,
-                before={"intended_at": before.intended_at.isoformat()},
+                before={"profile_id": item.evidence.asked, **_based_on(item)},
                 after={"profile_id": before.intended_profile},
             )
         )
@@ -181,7 +190,7 @@ class _Book:
                 item,
                 _OUTCOME_TAGS[type(outcome)],
                 outcome=OUTCOME_NAMES[type(outcome)],
-                before={"profile_id": item.evidence.asked},
+                before={"profile_id": item.evidence.asked, **_based_on(item)},
                 after=detail,
             )
         )
@@ -236,7 +245,7 @@ class _Book:
         before: dict[str, object] | None = None,
         after: dict[str, object] | None = None,
     ) -> AuditEntry:
-        judged = tag in {AuditTag.EVENT_JUDGED, AuditTag.EVENT_ESCALATED}
+        judged = tag in {AuditTag.EVENT_JUDGED, AuditTag.EVENT_ESCALATED, AuditTag.PLAN_DRIFTED}
         return AuditEntry(
             tag=tag,
             at=self._now,
@@ -262,6 +271,11 @@ class _Book:
             account_id=self._caseload.unit.account_id,
             after=detail,
         )
+
+
+def _based_on(item: Judged) -> dict[str, object]:
+    """Which of the application's writes a repair was based on: what `undo` compares."""
+    return {"written_at": item.case.event.written_at.isoformat()}
 
 
 def _tag_of(item: Judged) -> AuditTag:

@@ -1,9 +1,11 @@
 """One account from start to end: load, read back, judge, repair, record."""
 
 import asyncio
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from pathlib import Path
 
 from reconciler.domain.casework import (
     Case,
@@ -23,6 +25,7 @@ from reconciler.domain.policy import Policy
 from reconciler.domain.remedy import Reupsert
 from reconciler.domain.roster import Roster
 from reconciler.pipeline.act import repair
+from reconciler.pipeline.guide import Guide, freely, guided
 from reconciler.pipeline.judge import Judged, gather, judge, observe, with_roster
 from reconciler.pipeline.meter import TaskMeter
 from reconciler.pipeline.read_back import PageSize, read_back
@@ -34,6 +37,7 @@ from reconciler.ports import (
     CaseStore,
     Clock,
     Credentials,
+    RunStopped,
     SafetyLimitReached,
     SafetyLimits,
     TokenStore,
@@ -44,6 +48,9 @@ _FEWEST_LOST_ROSTERS = 5
 
 _ATTEMPTS_PER_RUN = 2
 """A rejected profile is followed by the next replacement, once."""
+
+
+_OURS = f"{Path(__file__).parent.parent}/"
 
 
 @dataclass(slots=True)
@@ -69,28 +76,51 @@ class Tools:
     limits: SafetyLimits
     meter: TaskMeter
     dry_run: bool = False
+    guide: Guide = freely
     brakes: Brakes = field(default_factory=Brakes)
     page_size: PageSize = field(default_factory=PageSize)
 
 
 async def work_unit(unit: Unit, tools: Tools) -> UnitResult:
-    """Do one account and record it. Its own failures are part of the result.
+    """Do one account and record it. Its own failures are part of the result, those that nobody thought of included.
 
     Raises:
         RunStopped: Cronofy or Postgres as a whole is gone, or a setting is wrong; the unit stays to do.
     """
     tools.meter.begin()
-    now = tools.clock.now()
-    loaded = await tools.store.load(unit, now)
+    try:
+        return await _record(await _work(unit, tools), tools)
+    except RunStopped:
+        raise
+    except Exception as error:  # noqa: BLE001 - one account's unheard-of rows or answers must not end everybody's run
+        return await _record(_failed(unit, tools, UnitError("internal", _where(error))), tools)
+
+
+async def _work(unit: Unit, tools: Tools) -> UnitResult:
+    loaded = await tools.store.load(unit, tools.clock.now())
     if isinstance(loaded, UnitError):
-        result = UnitResult(unit, Addressee(unit.account_id, None, None, None), now, error=loaded)
-    elif not loaded.cases:
-        result = UnitResult(unit, loaded.addressee, now)
-    else:
-        result = await _reconcile(loaded, tools)
-    result = replace(result, counts={**result.counts, "requests": tools.meter.taken()})
-    await asyncio.shield(tools.store.record(result))
-    return result
+        return _failed(unit, tools, loaded)
+    if not loaded.cases:
+        return UnitResult(unit, loaded.addressee, tools.clock.now())
+    return await _reconcile(loaded, tools)
+
+
+def _failed(unit: Unit, tools: Tools, error: UnitError) -> UnitResult:
+    return UnitResult(unit, Addressee(unit.account_id, None, None, None), tools.clock.now(), error=error)
+
+
+async def _record(result: UnitResult, tools: Tools) -> UnitResult:
+    counted = replace(result, counts={**result.counts, "requests": tools.meter.taken()})
+    await asyncio.shield(tools.store.record(counted))
+    return counted
+
+
+def _where(error: Exception) -> str:
+    """What kind of failure, and at which lines of ours; never its message, which may hold a row or an answer."""
+    ours = [
+        f"{Path(f.filename).name}:{f.lineno}" for f in traceback.extract_tb(error.__traceback__) if _OURS in f.filename
+    ]
+    return f"{type(error).__name__} at {' < '.join(reversed(ours))}: please report it"
 
 
 async def _reconcile(caseload: Caseload, tools: Tools) -> UnitResult:
@@ -109,14 +139,15 @@ async def _reconcile(caseload: Caseload, tools: Tools) -> UnitResult:
         else:
             evidence = [(c, replace(e, read_back=answer) if e.needs_roster() else e) for c, e in evidence]
     judged = [judge(case, e, tools.policy) for case, e in evidence]
-    held = [item for item in judged if item.waits_for_the_run]
-    decided = [item for item in judged if not item.waits_for_the_run]
+    may_hold = tools.guide is freely
+    held = [item for item in judged if may_hold and item.waits_for_the_run]
+    decided, drifted = guided([i for i in judged if not (may_hold and i.waits_for_the_run)], tools.guide)
     outcomes: Mapping[EventKey, tuple[Judged, Outcome]] = {}
     kept: Sequence[Judged] = [item for item in decided if isinstance(item.remedy, Reupsert)]
     if kept and not tools.dry_run:
         outcomes, kept = await _repair(who, caseload, kept, len(judged), tools)
-    settled = settle(caseload, decided, held, outcomes, kept, roster, now)
-    return _result(caseload, judged, settled, roster, now, tools.policy, tools.dry_run)
+    settled = settle(caseload, decided, held, outcomes, kept, roster, now, drifted)
+    return _result(caseload, judged, held, settled, roster, now, tools.policy, tools.dry_run)
 
 
 async def _read(who: Credentials, cases: Sequence[Case], tools: Tools) -> Mapping[EventKey, ReadBack]:
@@ -168,7 +199,9 @@ async def _repair(
 
 def _after_rejection(item: Judged, outcome: Outcome, policy: Policy) -> Judged | None:
     """The next replacement where Cronofy refused the profile, if there is another."""
-    if not isinstance(outcome, Rejected) or not outcome.about_profile or not isinstance(item.remedy, Reupsert):
+    if not isinstance(outcome, Rejected) or not outcome.about_profile:
+        return None
+    if not isinstance(item.remedy, Reupsert) or item.remedy.undoes is not None:
         return None
     rejection = outcome.rejection(item.remedy.profile_id)
     evidence = replace(item.evidence, rejections=(*item.evidence.rejections, rejection))
@@ -179,6 +212,7 @@ def _after_rejection(item: Judged, outcome: Outcome, policy: Policy) -> Judged |
 def _result(
     caseload: Caseload,
     judged: Sequence[Judged],
+    held: Sequence[Judged],
     settled: Settled,
     roster: Roster | None,
     now: datetime,
@@ -202,7 +236,7 @@ def _result(
         notices=settled.notices,
         roster=roster,
         roster_compared=roster is not None and bool(caseload.listed_before),
-        held=tuple((j.key, j.evidence) for j in judged if j.waits_for_the_run),
+        held=tuple((item.key, item.evidence) for item in held),
         verdicts=verdicts,
         park=refused.reason if isinstance(refused, Unauthorized) else None,
         error=_error_of(unreadable) or settled.error,

@@ -27,7 +27,7 @@ from reconciler.domain.evidence import KnownProfile, Notified
 from reconciler.domain.evidence_json import evidence_from, evidence_json
 from reconciler.domain.ids import AccountId, CalendarId, EventKey, ProfileId
 from reconciler.domain.notice import Addressee, Notice, recipient
-from reconciler.domain.remedy import remedy_json, remedy_text
+from reconciler.domain.remedy import PASSIVE, remedy_json, remedy_text
 from reconciler.domain.roster import Roster
 from reconciler.ports import Density, Intent, SafetyLimitReached, SafetyLimits, Window
 from reconciler.postgres import audit_log
@@ -84,6 +84,7 @@ class PostgresCases:
         self._limits = limits
         self._dry_run = dry_run
         self._heads: dict[AccountId, Head] = {}
+        self._reads_counted: set[AccountId] = set()
 
     async def load(self, unit: Unit, now: datetime) -> Caseload | UnitError:
         """See `ports.CaseStore.load`."""
@@ -142,13 +143,14 @@ class PostgresCases:
                 return bodies
 
     async def _charge(self, connection: Connection, intent: Intent, writes: int) -> None:
-        run_id, limits = intent.unit.run_id, self._limits
-        if await connection.fetchval(
-            _SQL["charge_repairs"], run_id, writes, limits.repairs, limits.share, intent.events_read
-        ):
+        """Count the writes, and the unit's reads with them: a share of what others have yet to record is no share."""
+        run_id, limits, account_id = intent.unit.run_id, self._limits, intent.unit.account_id
+        more = 0 if account_id in self._reads_counted else intent.events_read
+        if await connection.fetchval(_SQL["charge_repairs"], run_id, writes, limits.repairs, limits.share, more):
+            self._reads_counted.add(account_id)
             return
         counted = await connection.fetchrow(_SQL["repair_counters"], run_id)
-        repairs, read = (counted["repairs"], counted["events_read"] + intent.events_read) if counted else (0, 0)
+        repairs, read = (counted["repairs"], counted["events_read"] + more) if counted else (0, 0)
         if repairs + writes > limits.repairs:
             why = f"RECONCILER_MAX_REPAIRS allows {limits.repairs} repairs in a run"
         else:
@@ -165,7 +167,10 @@ class PostgresCases:
                     await self._hold(connection, result)
                 if result.verdicts:
                     await self._plan(connection, result)
-                return () if self._dry_run else await self._record_rest(connection, result)
+                overtaken = () if self._dry_run else await self._record_rest(connection, result)
+        self._heads.pop(result.unit.account_id, None)
+        self._reads_counted.discard(result.unit.account_id)
+        return overtaken
 
     async def record_held(self, result: UnitResult) -> None:
         """Record verdicts that were held back; the account's held evidence goes in the same transaction."""
@@ -214,7 +219,7 @@ class PostgresCases:
             error.kind if error else None,
             error.message if error else None,
             result.park is not None,
-            result.counts.get("events", {}).get("read", 0),
+            0 if unit.account_id in self._reads_counted else result.counts.get("events", {}).get("read", 0),
             int(result.roster_compared),
             states,
             roster is not None,
@@ -242,7 +247,6 @@ class PostgresCases:
         if result.park is not None:
             await connection.execute(_SQL["park"], unit.account_id, result.park)
         await self._append(connection, unit.account_id, result.entries)
-        self._heads.pop(unit.account_id, None)
         return overtaken
 
     async def _append(self, connection: Connection, account_id: AccountId, entries: Sequence[AuditEntry]) -> None:
@@ -298,7 +302,7 @@ class PostgresCases:
         )
 
     async def _plan(self, connection: Connection, result: UnitResult) -> None:
-        items = result.verdicts
+        items = [v for v in result.verdicts if not isinstance(v.remedy, PASSIVE)]
         await connection.execute(_SQL["open_plan"], result.unit.run_id)
         await connection.execute(
             _SQL["put_plan_items"],

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -233,6 +234,20 @@ class RunLedger:
         with speaking_plainly():
             return [dict(row) for row in await self._pool.fetch(_SQL["plan_items"], plan_id)]
 
+    async def plan(self, plan_id: UUID) -> dict[str, Any] | None:
+        """A stored plan's digest and expiry, or null if there is none."""
+        with speaking_plainly():
+            row = await self._pool.fetchrow(_SQL["plan"], plan_id)
+        return dict(row) if row else None
+
+    async def changes(self, run_id: UUID) -> list[dict[str, Any]] | None:
+        """What a run changed of events, from the audit trail; null if there is no such run."""
+        with speaking_plainly():
+            async with self._pool.acquire() as connection:
+                if not await connection.fetchval(_SQL["exists"], run_id):
+                    return None
+                return [dict(row) for row in await connection.fetch(_SQL["changes"], run_id)]
+
     async def close_plan(self, run_id: UUID, per_minute: float) -> dict[str, Any]:
         """Close a dry run's plan under its digest: its id, digest, remedies, and what carrying it out will cost.
 
@@ -242,9 +257,8 @@ class RunLedger:
             async with self._pool.acquire() as connection, connection.transaction():
                 await connection.execute(statements("cases")["open_plan"], run_id)
                 plan_id: UUID = await connection.fetchval(_SQL["plan_of"], run_id)
-                items = await connection.fetch(_SQL["plan_items"], plan_id)
-                lines = [f"{i['calendar_id']}/{i['event_id']} {i['remedy']} {i['evidence_digest']}" for i in items]
-                digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+                items = [dict(row) for row in await connection.fetch(_SQL["plan_items"], plan_id)]
+                digest = plan_digest(items)
                 writes = Counter(i["account_id"] for i in items if i["detail"]["remedy"] == "reupsert")
                 requests = sum(2 + n for n in writes.values())
                 closed = {
@@ -261,6 +275,15 @@ class RunLedger:
         """The policy of every run on record."""
         with speaking_plainly():
             return [(row["run_id"], row["policy"]) for row in await self._pool.fetch(_SQL["policies"])]
+
+
+def plan_digest(items: Sequence[Mapping[str, Any]]) -> str:
+    """The digest of a plan: every event with its cause, its remedy in detail and the digest of its evidence."""
+    lines = [
+        json.dumps([i["calendar_id"], i["event_id"], i["cause"], i["detail"], i["evidence_digest"]], sort_keys=True)
+        for i in items
+    ]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def _run(row: asyncpg.Record) -> RunRow:

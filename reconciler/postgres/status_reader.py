@@ -45,7 +45,7 @@ class StatusReader:
         }
 
     async def event(self, key: EventKey) -> dict[str, Any] | None:
-        """One event as it stands, or null if the application has no such event."""
+        """One event as it stands, or null if neither the application nor our own record has such an event."""
         with speaking_plainly():
             row = await self._pool.fetchrow(_SQL["event"], key.calendar_id, key.event_id)
         return dict(row) if row else None

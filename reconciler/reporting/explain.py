@@ -21,6 +21,7 @@ _WHAT = {
     AuditTag.REPAIR_REJECTED: "Cronofy refused the write",
     AuditTag.REPAIR_IN_DOUBT: "it is not known whether the write took effect",
     AuditTag.REPAIR_UNSENT: "the write could not be sent",
+    AuditTag.PLAN_DRIFTED: "left alone, no longer as approved",
 }
 
 _NEXT = {
@@ -78,8 +79,7 @@ def story_text(event: Mapping[str, Any], entries: Sequence[StoredEntry], policy:
     lines = [
         f"{event['calendar_id']}/{event['event_id']}",
         f"  {person}({event['account_id']}){customer}",
-        f"  starts {_when(event['starts_at'])}, asks for {event['profile_id'] or 'no conferencing'}, "
-        f"last written by the application {_when(event['written_at'])}",
+        _as_written(event),
     ]
     if event.get("cancelled_at"):
         lines.append(f"  deleted by the application {_when(event['cancelled_at'])}")
@@ -100,6 +100,15 @@ def story_text(event: Mapping[str, Any], entries: Sequence[StoredEntry], policy:
     if event.get("next_read_at"):
         lines.append(f"due again from {_when(event['next_read_at'])}")
     return "\n".join(lines)
+
+
+def _as_written(event: Mapping[str, Any]) -> str:
+    if event["dropped"]:
+        return "  the application no longer holds it; this is what was on record"
+    return (
+        f"  starts {_when(event['starts_at'])}, asks for {event['profile_id'] or 'no conferencing'}, "
+        f"last written by the application {_when(event['written_at'])}"
+    )
 
 
 def _entry_lines(stored: StoredEntry) -> list[str]:

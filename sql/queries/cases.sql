@@ -97,10 +97,10 @@ DELETE FROM reconciler.run_held WHERE run_id = $1 AND account_id = $2;
 
 -- name: charge_repairs
 UPDATE reconciler.runs
-SET repairs = repairs + $2
+SET repairs = repairs + $2, events_read = events_read + $5
 WHERE run_id = $1
   AND repairs + $2 <= $3
-  AND (repairs + $2 < 20 OR repairs + $2 <= $4 * (events_read + $5))
+  AND (repairs + $2 < 20 OR repairs + $2 <= $4::float8 * (events_read + $5))
 RETURNING repairs;
 
 -- name: repair_counters

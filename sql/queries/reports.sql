@@ -14,33 +14,34 @@ WHERE r.run_id = $1;
 -- The future events without a link that a run touched, as they stand now. What it only worked out (in a dry run, or
 -- held back by a limit) is in its plan, and counts until a later look.
 WITH planned AS (
-    SELECT i.calendar_id, i.event_id, i.cause, i.remedy, r.started_at
+    SELECT i.calendar_id, i.event_id, i.cause, i.remedy
     FROM reconciler.plans p
     JOIN reconciler.plan_items i ON i.plan_id = p.plan_id
     JOIN reconciler.runs r ON r.run_id = p.run_id
-    WHERE p.run_id = $1
-), touched AS (
-    SELECT calendar_id, event_id FROM reconciler.event_states WHERE run_id = $1
-    UNION
-    SELECT calendar_id, event_id FROM reconciler.audit_entries WHERE run_id = $1 AND event_id IS NOT NULL
-    UNION
-    SELECT calendar_id, event_id FROM planned
+    LEFT JOIN reconciler.event_states s ON s.calendar_id = i.calendar_id AND s.event_id = i.event_id
+    WHERE p.run_id = $1 AND (s.read_at IS NULL OR s.read_at < r.started_at)
+), open AS (
+    SELECT calendar_id, event_id, cause, remedy, true AS planned FROM planned WHERE cause <> ALL ($4)
+    UNION ALL
+    SELECT s.calendar_id, s.event_id, s.cause, s.remedy, false
+    FROM reconciler.event_states s
+    WHERE s.settled_at IS NULL
+      AND (s.run_id = $1
+           OR EXISTS (SELECT FROM reconciler.audit_entries t
+                      WHERE t.calendar_id = s.calendar_id AND t.event_id = s.event_id AND t.run_id = $1)
+           OR EXISTS (SELECT FROM reconciler.plans p JOIN reconciler.plan_items i ON i.plan_id = p.plan_id
+                      WHERE p.run_id = $1 AND i.calendar_id = s.calendar_id AND i.event_id = s.event_id))
+      AND NOT EXISTS (SELECT FROM planned p WHERE p.calendar_id = s.calendar_id AND p.event_id = s.event_id)
 )
-SELECT e.calendar_id, e.event_id, e.account_id, e.starts_at,
-       CASE WHEN p.event_id IS NULL THEN s.cause ELSE p.cause END AS cause,
-       CASE WHEN p.event_id IS NULL THEN s.remedy ELSE p.remedy END AS remedy,
-       p.event_id IS NOT NULL AS planned,
+SELECT e.calendar_id, e.event_id, e.account_id, e.starts_at, o.cause, o.remedy, o.planned,
        coalesce(s.repaired_at IS NOT NULL AND s.confirmed_at IS NULL, false) AS corrected,
        a.name, a.email, a.customer, a.account_manager
-FROM touched t
-JOIN reconciler.events e ON e.calendar_id = t.calendar_id AND e.event_id = t.event_id
-LEFT JOIN reconciler.event_states s ON s.calendar_id = t.calendar_id AND s.event_id = t.event_id
-LEFT JOIN planned p ON p.calendar_id = t.calendar_id AND p.event_id = t.event_id
-                   AND (s.read_at IS NULL OR s.read_at < p.started_at)
+FROM open o
+JOIN reconciler.events e ON e.calendar_id = o.calendar_id AND e.event_id = o.event_id
+LEFT JOIN reconciler.event_states s ON s.calendar_id = o.calendar_id AND s.event_id = o.event_id
 LEFT JOIN reconciler.accounts a ON a.account_id = e.account_id
 WHERE e.starts_at > now() AND e.cancelled_at IS NULL
   AND e.profile_id IS NOT NULL AND e.profile_id NOT IN ('none', 'explicit')
-  AND CASE WHEN p.event_id IS NULL THEN s.calendar_id IS NOT NULL AND s.settled_at IS NULL ELSE p.cause <> ALL ($4) END
   AND ($2::text[] IS NULL OR a.account_manager = ANY ($2))
   AND ($3::text[] IS NULL OR a.customer = ANY ($3));
 

@@ -139,3 +139,16 @@ UPDATE reconciler.plans SET digest = $2, summary = $3 WHERE plan_id = $1;
 
 -- name: policies
 SELECT run_id, policy FROM reconciler.runs;
+
+-- name: plan
+SELECT plan_id, run_id, digest, created_at, expires_at, expires_at <= now() AS expired
+FROM reconciler.plans WHERE plan_id = $1;
+
+-- name: exists
+SELECT EXISTS (SELECT FROM reconciler.runs WHERE run_id = $1);
+
+-- name: changes
+SELECT DISTINCT ON (calendar_id, event_id) calendar_id, event_id, before, after
+FROM reconciler.audit_entries
+WHERE run_id = $1 AND tag = 'repair:applied'
+ORDER BY calendar_id, event_id, entry_id DESC;

@@ -31,10 +31,13 @@ SELECT pace, greatest(0, hold_until - extract(epoch FROM clock_timestamp()))::fl
 FROM reconciler.request_budget WHERE client_key = $1;
 
 -- name: event
-SELECT e.calendar_id, e.event_id, e.account_id, e.starts_at, e.profile_id, e.written_at, e.cancelled_at,
+-- Also one that the application no longer holds: its story stays on record.
+SELECT k.calendar_id, k.event_id, coalesce(e.account_id, s.account_id) AS account_id, e.starts_at, e.profile_id,
+       e.written_at, e.cancelled_at, e.event_id IS NULL AS dropped,
        s.conferencing, s.cause, s.remedy, s.read_at, s.next_read_at, s.settled_at, s.repairs, s.repaired_at,
        s.intended_at, a.name, a.customer
-FROM reconciler.events e
-LEFT JOIN reconciler.event_states s ON s.calendar_id = e.calendar_id AND s.event_id = e.event_id
-LEFT JOIN reconciler.accounts a ON a.account_id = e.account_id
-WHERE e.calendar_id = $1 AND e.event_id = $2;
+FROM (SELECT $1::text AS calendar_id, $2::text AS event_id) k
+LEFT JOIN reconciler.events e ON e.calendar_id = k.calendar_id AND e.event_id = k.event_id
+LEFT JOIN reconciler.event_states s ON s.calendar_id = k.calendar_id AND s.event_id = k.event_id
+LEFT JOIN reconciler.accounts a ON a.account_id = coalesce(e.account_id, s.account_id)
+WHERE e.event_id IS NOT NULL OR s.event_id IS NOT NULL;
