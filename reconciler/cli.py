@@ -234,6 +234,37 @@ def explain(calendar_id: str, event_id: str, as_json: bool) -> None:
 
 
 @main.command()
+@click.option("--run", "run_id", type=click.UUID, help="What this run looked at.")
+@click.option("--since", type=Moment(ahead=False), help="Repairs since T (7d: ago).")
+@click.option("--until", type=Moment(ahead=False), help="Repairs until T; now, if not given.")
+@click.option("--manager", "managers", multiple=True, type=Identifier(), help="Only this account manager.")
+@click.option("--customer", "customers", multiple=True, type=Identifier(), help="Only this customer.")
+@click.option("--format", "form", type=click.Choice(["html", "csv", "json"]), default="html", show_default=True)
+@click.option("-o", "--output", type=click.Path(dir_okay=False), help="A file; else stdout.")
+def report(
+    run_id: Any,
+    since: datetime | None,
+    until: datetime | None,
+    managers: tuple[str, ...],
+    customers: tuple[str, ...],
+    form: str,
+    output: str | None,
+) -> None:
+    """Per account manager: what is at risk, what waits for whom, what was repaired. For one run, or for a period."""
+    from pathlib import Path  # noqa: PLC0415
+
+    from reconciler import commands  # noqa: PLC0415
+    from reconciler.postgres.report_reader import ReportQuery  # noqa: PLC0415
+
+    try:
+        query = ReportQuery(run_id=run_id, since=since, until=until, manager=managers, customer=customers)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    target = Path(output) if output else None
+    sys.exit(commands.guarded(commands.report_command(_settings(), query, form, target)))
+
+
+@main.command()
 @as_json
 def status(as_json: bool) -> None:
     """Runs under way, due work, budget left, open notices and incidents."""

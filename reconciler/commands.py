@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -25,7 +26,9 @@ from reconciler.pipeline.guide import Change, Guide, Planned, as_planned, back
 from reconciler.pipeline.prove import Proof, replay, verify
 from reconciler.pipeline.run import AlreadyDone, RunEnd, RunOrder, run
 from reconciler.ports import RunStopped, SafetyLimits, WrongConfiguration
+from reconciler.postgres.report_reader import ReportQuery, build
 from reconciler.postgres.run_ledger import plan_digest
+from reconciler.reporting import render
 from reconciler.reporting.explain import story, story_text
 from reconciler.reporting.progress import Bar
 from reconciler.reporting.summary_text import plan_text, run_text, status_text
@@ -168,8 +171,8 @@ async def _run(settings: Settings, options: RunOptions, worker: Worker, stop: as
             policy=policy_json(settings.policy),
         ),
         concurrency=settings.concurrency,
-        max_duration=options.max_duration or settings.max_duration,
-        verify_after=options.verify_after or settings.verify_after,
+        max_duration=settings.max_duration if options.max_duration is None else options.max_duration,
+        verify_after=settings.verify_after if options.verify_after is None else options.verify_after,
     )
     with Bar(shown=sys.stderr.isatty() and not options.verbose) as bar:
 
@@ -328,6 +331,25 @@ def _say_proof(what: str, proof: Proof, *, as_json: bool) -> None:
     )
     for fault in proof.faults:
         say(f"  {fault}")
+
+
+async def report_command(settings: Settings, query: ReportQuery, form: str, output: Path | None) -> Exit:
+    """`reconciler report`: to a file, or to stdout."""
+    async with open_books(settings) as books:
+        try:
+            content = render(await build(books.pool, query), form)
+        except LookupError as error:
+            complain(str(error))
+            return Exit.USAGE
+    if output is None:
+        sys.stdout.buffer.write(content)
+        return Exit.DONE
+    try:
+        await asyncio.to_thread(output.write_bytes, content)
+    except OSError as error:
+        complain(f"-o {output}: {error.strerror}")
+        return Exit.USAGE
+    return Exit.DONE
 
 
 def migrate_command(settings: Settings) -> Exit:

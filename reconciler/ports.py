@@ -168,13 +168,17 @@ class SafetyLimits:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """The writes that are about to be sent for one account, and what the limits are counted against."""
+    """The writes that are about to be sent for one account, and what the limits are counted against.
+
+    `restores`: they put back the application's own newer bodies, which no limit holds up.
+    """
 
     unit: Unit
     at: datetime
     events_read: int
     writes: Mapping[EventKey, tuple[datetime, ProfileId]]
     entries: Sequence[AuditEntry]
+    restores: bool = False
 
 
 Density = Mapping[CalendarId, Mapping[date, int]]
@@ -211,8 +215,9 @@ class CaseStore(Protocol):
         """Count an account that lost every profile; of how many compared in this run, and how many lost all."""
         ...
 
-    async def record_held(self, result: UnitResult) -> None:
-        """Record verdicts that waited for the end of the run; the held evidence goes in the same transaction."""
+    async def record_more(self, result: UnitResult) -> Sequence[EventKey]:
+        """Record what was decided of a unit after it was done: verdicts that waited for the end of the run (the held
+        evidence goes in the same transaction), or a second look. The answer is as `record`'s."""
         ...
 
     async def held(self, run_id: UUID, after: str) -> Sequence[HeldCases]:

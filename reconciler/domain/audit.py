@@ -32,6 +32,7 @@ class AuditTag(StrEnum):
     REPAIR_REJECTED = "repair:rejected"
     REPAIR_IN_DOUBT = "repair:in_doubt"
     REPAIR_UNSENT = "repair:unsent"
+    REPAIR_OVERTAKEN = "repair:overtaken"
     PLAN_DRIFTED = "plan:drifted"
     NOTICE_QUEUED = "notice:queued"
     NOTICE_UPDATED = "notice:updated"

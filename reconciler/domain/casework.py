@@ -57,11 +57,16 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A due event with what is on record about it."""
+    """A due event with what is on record about it.
+
+    `overtaken`: the application wrote it while a re-upsert of ours, based on the body before, was under way. Which of
+    the two reached Cronofy last is not known.
+    """
 
     event: CalendarEvent
     state: EventState
     notified: tuple[Notified, ...] = ()
+    overtaken: bool = False
 
 
 @dataclass(frozen=True, slots=True)

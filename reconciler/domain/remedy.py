@@ -62,7 +62,8 @@ class Wait:
 class Reupsert:
     """Write the stored body again with another `profile_id`, and with the calendar's times if the person moved it.
 
-    `undoes` names the run whose change it takes back, if it does.
+    `undoes` names the run whose change it takes back, if it does. `restores`: sent as the application last wrote it,
+    because an older body of ours may have arrived after it.
     """
 
     profile_id: ProfileId
@@ -70,6 +71,7 @@ class Reupsert:
     change: ProviderChange
     drift: Drift | None = None
     undoes: str | None = None
+    restores: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,7 @@ def remedy_json(remedy: Remedy) -> dict[str, object]:
     """A remedy with all that distinguishes it from another of its kind, as the audit trail and plans store it."""
     detail: dict[str, object] = {"remedy": REMEDY_NAMES[type(remedy)]}
     match remedy:
-        case Reupsert(profile_id, provider_name, change, drift, undoes):
+        case Reupsert(profile_id, provider_name, change, drift, undoes, restores):
             detail |= {
                 "profile_id": profile_id,
                 "provider_name": provider_name,
@@ -134,6 +136,8 @@ def remedy_json(remedy: Remedy) -> dict[str, object]:
                 detail["drift"] = {"start": drift.start_text, "end": drift.end_text}
             if undoes is not None:
                 detail["undoes"] = undoes
+            if restores:
+                detail["restores"] = True
         case Notify(kind, profile_id, provider_name):
             detail |= {"kind": kind.value, "profile_id": profile_id, "provider_name": provider_name}
         case Park(reason) | Escalate(reason):

@@ -52,6 +52,8 @@ class RepairStatus(StrEnum):
     AWAITING = "awaiting"
     REPEATED = "repeated"
     CLOSED = "closed"
+    UNDONE = "undone"
+    UNDO = "undo"
 
 
 class Delivery(StrEnum):
@@ -154,6 +156,8 @@ REPAIR_STATUS_TEXT: dict[RepairStatus, str] = {
     RepairStatus.AWAITING: "Awaiting the new link",
     RepairStatus.REPEATED: "No link came; corrected again later",
     RepairStatus.CLOSED: "Over before a link was seen",
+    RepairStatus.UNDONE: "Taken back later",
+    RepairStatus.UNDO: "Takes an earlier correction back",
 }
 
 CHANGE_TEXT: dict[ProviderChange, str] = {
@@ -182,12 +186,15 @@ UNREAD_TEXT: Mapping[str, str] = {
     "no_account": "The application does not list this account.",
     "write_in_doubt": "A correction was sent, but its answer was lost; the meeting is checked before anything else.",
     "write_failed": "A correction could not be sent.",
+    "internal": "Something went wrong on our side.",
+    "unknown_data_center": "The application does not say where the account is kept.",
+    "malformed": "The calendar service gave no answer that could be used.",
     "rate_limited": "The calendar service was too busy.",
     "timeout": "The calendar service did not answer in time.",
     "unreachable": "The calendar service could not be reached.",
     "server_error": "The calendar service had a fault.",
 }
-UNREAD_OTHERWISE = "The calendar service gave no answer that could be used."
+UNREAD_OTHERWISE = "It could not be checked this time."
 
 PROVIDER_TEXT: Mapping[str, str] = {
     "zoom": "Zoom",
@@ -431,7 +438,11 @@ class Header:
         run = self.subject
         left = run.accounts_left or 0
         said = (
-            (run.dry_run, "This was a trial run: nothing was changed. It shows what was found and what would be done."),
+            (
+                run.dry_run,
+                "This was a trial run: nothing was changed. It shows what would be done; meetings that only need time,"
+                " and those that have their link, are left out.",
+            ),
             (run.status == "running", "The run is still under way; this is what it has done so far."),
             (
                 run.status == "refused",
@@ -442,7 +453,7 @@ class Header:
                 f"{left:,} {'accounts were' if left > 1 else 'account was'} not reached; the next run makes up for it.",
             ),
             (
-                run.elsewhere > 0,
+                run.elsewhere > 0 and not run.dry_run,
                 f"Besides, {_meetings(run.elsewhere)} at risk that this run did not look at; a report on a period shows"
                 " everything.",
             ),
@@ -461,7 +472,10 @@ def _meetings(number: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """The lines of a part of the report, counted. `soon` are those at risk that start within `SOON`."""
+    """The lines of a part of the report, counted.
+
+    `soon` are those at risk that start within `SOON`; `repaired` leaves out those that take a repair back.
+    """
 
     at_risk: int = 0
     soon: int = 0
@@ -578,7 +592,7 @@ def _customer(name: str | None, lines: Lines, now: datetime) -> CustomerSection:
         at_risk=len(lines.at_risk),
         soon=sum(line.starts_at <= now + SOON for line in lines.at_risk),
         waiting=len(lines.waiting),
-        repaired=len(lines.repaired),
+        repaired=sum(line.status is not RepairStatus.UNDO for line in lines.repaired),
         confirmed=sum(line.status is RepairStatus.CONFIRMED for line in lines.repaired),
         linked=sum(line.events for line in lines.linked),
         unread=len(lines.unread),

@@ -49,6 +49,7 @@ async def repair(
             events_read=events_read,
             writes={item.key: (item.case.event.written_at, remedy.profile_id) for item, remedy in repairs},
             entries=[intent_entry(unit, item, remedy) for item, remedy in repairs],
+            restores=all(remedy.restores for _, remedy in repairs),
         )
     )
     requests = [

@@ -49,7 +49,7 @@ async def judge_held(run_id: UUID, ledger: RunLedger, tools: Tools) -> None:
     after = ""
     while page := await tools.store.held(run_id, after):
         for held in page:
-            await tools.store.record_held(_settle_held(held, down, tools))
+            await tools.store.record_more(_settle_held(held, down, tools))
             after = held.caseload.unit.account_id
 
 

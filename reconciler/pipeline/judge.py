@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from reconciler.domain.casework import Case, Caseload, Observed, Verdict
-from reconciler.domain.cause import Cause, classify
-from reconciler.domain.event import Assigned
+from reconciler.domain.cause import SETTLED, Cause, classify
+from reconciler.domain.event import Assigned, BodyState
 from reconciler.domain.evidence import CalendarFact, Evidence, ReadBack, RosterFact
 from reconciler.domain.ids import CalendarId, EventKey
 from reconciler.domain.policy import Policy
-from reconciler.domain.remedy import Remedy, choose
+from reconciler.domain.remedy import ProviderChange, Remedy, Reupsert, choose
 from reconciler.domain.roster import Roster
 
 _WAIT_FOR_THE_RUN = frozenset({Cause.UNEXPLAINED, Cause.CONFERENCING_ABSENT})
@@ -40,6 +40,8 @@ class Judged:
     @property
     def waits_for_the_run(self) -> bool:
         """Whether an outage, which only the run as a whole shows, would change the verdict."""
+        if self.case.overtaken:
+            return False
         return self.evidence.provider is not None and self.cause in _WAIT_FOR_THE_RUN
 
     @property
@@ -92,6 +94,20 @@ def judge(case: Case, evidence: Evidence, policy: Policy) -> Judged:
     """The one cause and the one remedy."""
     finding = classify(evidence, policy)
     return Judged(case, evidence, finding.cause, choose(finding, policy))
+
+
+def restored(item: Judged) -> Judged:
+    """The verdict on an event that the application wrote while a re-upsert of ours was under way.
+
+    An older body may have arrived last: where there is no link yet, the newer one is sent again as it is.
+    """
+    found = item.evidence.found
+    if not item.case.overtaken or found is None or item.cause in SETTLED:
+        return item
+    if item.evidence.body.state is not BodyState.USABLE:
+        return item
+    remedy = Reupsert(item.evidence.asked, item.evidence.provider, ProviderChange.SAME, restores=True)
+    return replace(item, remedy=remedy)
 
 
 def observe(judged: Sequence[Judged], policy: Policy) -> Mapping[str, Observed]:

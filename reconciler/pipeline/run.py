@@ -64,7 +64,7 @@ async def run(
         AlreadyDone: there is nothing to do for this key.
         RunStopped: the books could not even be begun.
     """
-    await _close_abandoned(ledger, locks, tools)
+    await _close_abandoned(order.row.run_key, ledger, locks, tools)
     row = await _begin(order.row, ledger, locks, tools)
     incidents = {"opened": 0, "closed": 0}
     stopped_by: RunStopped | None = None
@@ -127,11 +127,14 @@ async def _take_over(row: RunRow, status: str, ledger: RunLedger, locks: Locks) 
     return row
 
 
-async def _close_abandoned(ledger: RunLedger, locks: Locks, tools: Tools) -> None:
-    """Close the books of runs whose process is gone; their events are still due."""
+async def _close_abandoned(run_key: str | None, ledger: RunLedger, locks: Locks, tools: Tools) -> None:
+    """Close the books of runs whose process is gone; their events are still due.
+
+    A run of our own key is taken up instead, even where only its conclusion is missing.
+    """
     for row in await ledger.abandoned():
         name = f"run:{row.run_id}"
-        if not await locks.take(name):
+        if (run_key is not None and row.run_key == run_key) or not await locks.take(name):
             continue
         try:
             totals = await ledger.totals(row.run_id)

@@ -112,6 +112,7 @@ class _Book:
         self._judged.add(item.key)
         before = item.case.state
         after = after_look(before, item.case.event, item.cause, item.remedy, item.evidence)
+        self._say_overtaken(item)
         self._resolve_doubt(item, before)
         if done is not None:
             after = self._write(done, after)
@@ -143,6 +144,10 @@ class _Book:
             case _:
                 assert_never(item.remedy)
 
+    def _say_overtaken(self, item: Judged) -> None:
+        if item.case.overtaken:
+            self._entries.append(self._entry(item, AuditTag.REPAIR_OVERTAKEN, after=_based_on(item)))
+
     def _resolve_doubt(self, item: Judged, before: EventState) -> None:
         """An intent without an outcome is answered by this look: a link proves the write, else doubt stays."""
         if before.intended_at is None or before.intended_profile is None:
@@ -171,7 +176,7 @@ class _Book:
         detail = remedy_json(remedy)
         match outcome:
             case Applied():
-                self._outcomes["repaired"] += 1
+                self._outcomes["repaired"] += int(not remedy.restores)
                 self._corrections.append(Correction(item.key, remedy.profile_id, item.case.event.written_at))
             case Rejected(status, keys):
                 self._outcomes["repair_rejected"] += 1

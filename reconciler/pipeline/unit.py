@@ -26,7 +26,7 @@ from reconciler.domain.remedy import Reupsert
 from reconciler.domain.roster import Roster
 from reconciler.pipeline.act import repair
 from reconciler.pipeline.guide import Guide, freely, guided
-from reconciler.pipeline.judge import Judged, gather, judge, observe, with_roster
+from reconciler.pipeline.judge import Judged, gather, judge, observe, restored, with_roster
 from reconciler.pipeline.meter import TaskMeter
 from reconciler.pipeline.read_back import PageSize, read_back
 from reconciler.pipeline.settle import Settled, settle
@@ -49,6 +49,9 @@ _FEWEST_LOST_ROSTERS = 5
 _ATTEMPTS_PER_RUN = 2
 """A rejected profile is followed by the next replacement, once."""
 
+
+_LOOKS_AFTER_OVERTAKING = 3
+"""An application that rewrites an event faster than we can read it is left to the next run."""
 
 _OURS = f"{Path(__file__).parent.parent}/"
 
@@ -111,8 +114,30 @@ def _failed(unit: Unit, tools: Tools, error: UnitError) -> UnitResult:
 
 async def _record(result: UnitResult, tools: Tools) -> UnitResult:
     counted = replace(result, counts={**result.counts, "requests": tools.meter.taken()})
-    await asyncio.shield(tools.store.record(counted))
+    overtaken = await asyncio.shield(tools.store.record(counted))
+    for _ in range(_LOOKS_AFTER_OVERTAKING):
+        if not overtaken:
+            break
+        overtaken = await _look_again(counted.unit, overtaken, tools)
     return counted
+
+
+async def _look_again(unit: Unit, keys: Sequence[EventKey], tools: Tools) -> Sequence[EventKey]:
+    """The application wrote these events while ours were under way: read them, and let its newer body stand."""
+    tools.meter.begin()
+    loaded = await tools.store.load(unit, tools.clock.now())
+    if isinstance(loaded, UnitError):
+        return ()
+    cases = tuple(case for case in loaded.cases if case.event.key in keys)
+    if cases:
+        result = await _reconcile(replace(loaded, cases=cases), tools)
+    else:
+        why = UnitError("write_crossed_delete", "an event was deleted while it was written again; check its calendar")
+        result = UnitResult(unit, loaded.addressee, tools.clock.now(), error=why)
+    counts = {name: group for name, group in result.counts.items() if name != "causes"}
+    return await asyncio.shield(
+        tools.store.record_more(replace(result, counts={**counts, "requests": tools.meter.taken()}, held=()))
+    )
 
 
 def _where(error: Exception) -> str:
@@ -138,7 +163,7 @@ async def _reconcile(caseload: Caseload, tools: Tools) -> UnitResult:
             await _watch_for_mass_absence(caseload, roster, tools)
         else:
             evidence = [(c, replace(e, read_back=answer) if e.needs_roster() else e) for c, e in evidence]
-    judged = [judge(case, e, tools.policy) for case, e in evidence]
+    judged = [restored(judge(case, e, tools.policy)) for case, e in evidence]
     may_hold = tools.guide is freely
     held = [item for item in judged if may_hold and item.waits_for_the_run]
     decided, drifted = guided([i for i in judged if not (may_hold and i.waits_for_the_run)], tools.guide)

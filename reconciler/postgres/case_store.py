@@ -103,8 +103,9 @@ class PostgresCases:
         return account
 
     def _case(self, row: asyncpg.Record, notified: tuple[Notified, ...] = ()) -> Case:
-        event = event_from(row, self._read_body)
-        return Case(event, state_from(row).for_write(event.written_at), notified)
+        event, state = event_from(row, self._read_body), state_from(row)
+        overtaken = state.intended_at is not None and state.seen_written_at not in {None, event.written_at}
+        return Case(event, state.for_write(event.written_at), notified, overtaken)
 
     async def density(self, account_id: AccountId, window: Window) -> Density:
         """See `ports.CaseStore.density`."""
@@ -129,7 +130,8 @@ class PostgresCases:
                 )
                 bodies = {key_of(row): row["body"] for row in rows}
                 if bodies:
-                    await self._charge(connection, intent, len(bodies))
+                    if not intent.restores:
+                        await self._charge(connection, intent, len(bodies))
                     await connection.execute(
                         _SQL["mark_intended"],
                         intent.unit.account_id,
@@ -137,6 +139,7 @@ class PostgresCases:
                         [k.calendar_id for k in bodies],
                         [k.event_id for k in bodies],
                         [intent.writes[k][1] for k in bodies],
+                        [intent.writes[k][0] for k in bodies],
                     )
                     wanted = [entry for entry in intent.entries if entry.key in bodies]
                     await self._append(connection, intent.unit.account_id, wanted)
@@ -172,19 +175,22 @@ class PostgresCases:
         self._reads_counted.discard(result.unit.account_id)
         return overtaken
 
-    async def record_held(self, result: UnitResult) -> None:
-        """Record verdicts that were held back; the account's held evidence goes in the same transaction."""
+    async def record_more(self, result: UnitResult) -> Sequence[EventKey]:
+        """See `ports.CaseStore.record_more`."""
         run_id, account_id = result.unit.run_id, result.unit.account_id
         with speaking_plainly():
             async with self._pool.acquire() as connection, connection.transaction():
                 counts: Counts = await connection.fetchval(_SQL["unit_counts"], run_id, account_id)
                 await connection.execute(_SQL["add_unit_counts"], run_id, account_id, added(counts, result.counts))
+                if result.error is not None:
+                    error = result.error
+                    await connection.execute(_SQL["add_unit_error"], run_id, account_id, error.kind, error.message)
                 await connection.execute(_SQL["release_held"], run_id, account_id)
                 if self._dry_run:
                     await self._plan(connection, result)
-                else:
-                    await connection.execute(_SQL["put_states"], [state_row(s, run_id) for s in result.states])
-                    await self._record_rest(connection, result)
+                    return ()
+                await connection.execute(_SQL["put_states"], [state_row(s, run_id) for s in result.states])
+                return await self._record_rest(connection, result)
 
     async def held(self, run_id: UUID, after: str) -> Sequence[HeldCases]:
         """The next accounts with held evidence, in order of their ids."""
@@ -268,7 +274,15 @@ class PostgresCases:
             [c.written_at for c in wanted],
         )
         corrected = {key_of(row) for row in rows}
-        return [c.key for c in wanted if c.key not in corrected]
+        overtaken = [c for c in wanted if c.key not in corrected]
+        await connection.execute(
+            _SQL["mark_overtaken"],
+            result.at,
+            [c.key.calendar_id for c in overtaken],
+            [c.key.event_id for c in overtaken],
+            [c.profile_id for c in overtaken],
+        )
+        return [c.key for c in overtaken]
 
     async def _put_notice(self, connection: Connection, result: UnitResult, notice: Notice, now: datetime) -> None:
         who = result.addressee

@@ -178,6 +178,10 @@ def _asked(profile_id: str | None, provider_name: str | None) -> Asked:
 
 
 def _status(row: asyncpg.Record) -> RepairStatus:
+    if row["undo"]:
+        return RepairStatus.UNDO
+    if row["undone"]:
+        return RepairStatus.UNDONE
     if row["confirmed"]:
         return RepairStatus.CONFIRMED
     if row["repeated"]:

@@ -21,6 +21,7 @@ _WHAT = {
     AuditTag.REPAIR_REJECTED: "Cronofy refused the write",
     AuditTag.REPAIR_IN_DOUBT: "it is not known whether the write took effect",
     AuditTag.REPAIR_UNSENT: "the write could not be sent",
+    AuditTag.REPAIR_OVERTAKEN: "the application wrote it while our write was under way",
     AuditTag.PLAN_DRIFTED: "left alone, no longer as approved",
 }
 

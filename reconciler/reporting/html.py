@@ -24,14 +24,15 @@ from reconciler.domain.report import (
 
 def render(report: Report) -> bytes:
     """The file's content."""
-    causes = report.causes
+    causes, subject = report.causes, report.header.subject
     return (
         _template()
         .render(
             report=report,
             header=report.header,
-            subject=report.header.subject,
-            of_period=isinstance(report.header.subject, Period),
+            subject=subject,
+            of_period=isinstance(subject, Period),
+            knows_links=isinstance(subject, Period) or not subject.dry_run,
             total=report.tally,
             soon_by=report.header.generated_at + SOON,
             bars=[(CAUSE_TITLE[cause] if cause else NOT_JUDGED_TITLE, number) for cause, number in causes],

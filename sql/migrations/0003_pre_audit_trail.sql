@@ -8,7 +8,7 @@ CREATE TABLE reconciler.audit_entries (
     tag         text NOT NULL CHECK (tag IN (
                     'run:started', 'run:finished', 'event:judged', 'event:confirmed', 'event:escalated',
                     'repair:intended', 'repair:applied', 'repair:unneeded', 'repair:rejected', 'repair:in_doubt',
-                    'repair:unsent', 'plan:drifted', 'notice:queued', 'notice:updated', 'notice:resolved', 'account:parked',
+                    'repair:unsent', 'repair:overtaken', 'plan:drifted', 'notice:queued', 'notice:updated', 'notice:resolved', 'account:parked',
                     'incident:opened', 'incident:closed')),
     account_id  text,
     calendar_id text,

@@ -28,7 +28,7 @@ ORDER BY chain, seq;
 SELECT entry_id, run_id, at, tag, account_id, calendar_id, event_id, cause, remedy, outcome, evidence, before, after,
        prev_hash, hash, chain, seq
 FROM reconciler.audit_entries
-WHERE evidence IS NOT NULL AND cause IS NOT NULL AND NOT after ? 'undoes' AND ($1::uuid IS NULL OR run_id = $1)
+WHERE evidence IS NOT NULL AND cause IS NOT NULL AND NOT after ?| ARRAY['undoes', 'restores'] AND ($1::uuid IS NULL OR run_id = $1)
 ORDER BY entry_id;
 
 -- name: of_event

@@ -42,6 +42,7 @@ SET profile_id = c.profile_id,
         '{conferencing,profile_id}', to_jsonb(c.profile_id))
 FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[]) AS c (calendar_id, event_id, profile_id, written_at)
 WHERE e.calendar_id = c.calendar_id AND e.event_id = c.event_id AND e.written_at = c.written_at
+  AND e.cancelled_at IS NULL
   AND jsonb_typeof(e.body) = 'object'
 RETURNING e.calendar_id, e.event_id;
 
@@ -115,12 +116,24 @@ WHERE e.cancelled_at IS NULL AND e.body IS NOT NULL
 FOR SHARE OF e;
 
 -- name: mark_intended
-INSERT INTO reconciler.event_states (calendar_id, event_id, account_id, intended_at, intended_profile, next_read_at)
-SELECT k.calendar_id, k.event_id, $1, $2, k.profile_id, $2
-FROM unnest($3::text[], $4::text[], $5::text[]) AS k (calendar_id, event_id, profile_id)
+INSERT INTO reconciler.event_states
+    (calendar_id, event_id, account_id, intended_at, intended_profile, next_read_at, seen_written_at)
+SELECT k.calendar_id, k.event_id, $1, $2, k.profile_id, $2, k.written_at
+FROM unnest($3::text[], $4::text[], $5::text[], $6::timestamptz[])
+    AS k (calendar_id, event_id, profile_id, written_at)
 ON CONFLICT (calendar_id, event_id) DO UPDATE SET
     intended_at = excluded.intended_at, intended_profile = excluded.intended_profile,
-    next_read_at = excluded.next_read_at;
+    next_read_at = excluded.next_read_at, seen_written_at = excluded.seen_written_at;
+
+-- name: mark_overtaken
+UPDATE reconciler.event_states s
+SET intended_at = $1, intended_profile = k.profile_id, next_read_at = $1
+FROM unnest($2::text[], $3::text[], $4::text[]) AS k (calendar_id, event_id, profile_id)
+WHERE s.calendar_id = k.calendar_id AND s.event_id = k.event_id;
+
+-- name: add_unit_error
+UPDATE reconciler.run_units SET state = 'failed', error_kind = $3, error_message = $4
+WHERE run_id = $1 AND account_id = $2;
 
 -- name: open_plan
 INSERT INTO reconciler.plans (plan_id, run_id, expires_at)

@@ -83,11 +83,6 @@ WITH touched AS (
     FROM reconciler.audit_entries t
     JOIN reconciler.event_states s ON s.calendar_id = t.calendar_id AND s.event_id = t.event_id
     WHERE t.run_id = $1 AND s.conferencing = 'assigned' AND s.settled_at IS NOT NULL
-    UNION
-    SELECT i.calendar_id, i.event_id, i.account_id
-    FROM reconciler.plans p
-    JOIN reconciler.plan_items i ON i.plan_id = p.plan_id
-    WHERE p.run_id = $1 AND i.cause = 'assigned'
 )
 SELECT a.account_manager, a.customer, count(*) AS events
 FROM touched t
@@ -135,14 +130,15 @@ SELECT r.calendar_id, r.event_id, r.account_id, r.at,
        coalesce(r.after ->> 'provider_name', i.after ->> 'provider_name', new.provider_name) AS new_provider,
        coalesce(r.after ->> 'provider_change', i.after ->> 'provider_change') AS provider_change,
        old.provider_name AS old_provider,
-       e.starts_at, c.tag = 'repair:applied' AS repeated,
+       r.after ? 'undoes' OR coalesce(i.after ? 'undoes', false) AS undo,
+       coalesce(c.tag = 'repair:applied', false) AS repeated, coalesce(c.after ? 'undoes', false) AS undone, e.starts_at,
        coalesce(c.tag = 'event:confirmed' OR (c.tag IS NULL AND s.confirmed_at >= r.at), false) AS confirmed,
        e.event_id IS NULL OR e.starts_at <= now() OR e.cancelled_at IS NOT NULL
            OR coalesce(s.settled_at >= r.at, false) AS closed,
        a.name, a.email, a.customer, a.account_manager
 FROM reconciler.audit_entries r
 LEFT JOIN LATERAL (
-    SELECT n.tag FROM reconciler.audit_entries n
+    SELECT n.tag, n.after FROM reconciler.audit_entries n
     WHERE n.calendar_id = r.calendar_id AND n.event_id = r.event_id AND n.entry_id > r.entry_id
       AND n.tag IN ('event:confirmed', 'repair:applied')
     ORDER BY n.entry_id LIMIT 1

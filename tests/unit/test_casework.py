@@ -1,0 +1,83 @@
+"""What a run is limited to, the keys of events, and counters that add up."""
+
+from dataclasses import fields
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler.domain.casework import Counts, Scope, added
+from reconciler.domain.ids import DEFAULT, EXPLICIT, INTEGRATED, NONE, RETIRED_8X8, ProfileId, names_profile
+from tests.builders import HOUR, NOW, a_key
+
+COUNTS: st.SearchStrategy[Counts] = st.dictionaries(
+    st.sampled_from(("causes", "outcomes", "requests")),
+    st.dictionaries(st.sampled_from(("a", "b", "c")), st.integers(0, 100), max_size=3),
+    max_size=3,
+)
+
+
+def test_an_empty_scope_says_nothing() -> None:
+    assert Scope().as_json() == {}
+
+
+def test_a_scope_says_all_that_limits_it() -> None:
+    scope = Scope(
+        accounts=("acc_1", "acc_2"),
+        customers=("Acme",),
+        managers=("Mia",),
+        providers=("zoom",),
+        profiles=("pro_1",),
+        events=(a_key("evt/1", "cal_1"),),
+        causes=("settling",),
+        starting_before=NOW,
+        starting_after=NOW - HOUR,
+        written_before=NOW - 2 * HOUR,
+        written_after=NOW - 3 * HOUR,
+    )
+    assert scope.as_json() == {
+        "accounts": ["acc_1", "acc_2"],
+        "customers": ["Acme"],
+        "managers": ["Mia"],
+        "providers": ["zoom"],
+        "profiles": ["pro_1"],
+        "events": ["cal_1/evt/1"],
+        "causes": ["settling"],
+        "starting_before": "2026-03-02T09:00:00+00:00",
+        "starting_after": "2026-03-02T08:00:00+00:00",
+        "written_before": "2026-03-02T07:00:00+00:00",
+        "written_after": "2026-03-02T06:00:00+00:00",
+    }
+    assert set(scope.as_json()) == {field.name for field in fields(Scope)}
+
+
+def test_counters_add_up_group_by_group() -> None:
+    one: Counts = {"causes": {"settling": 2}, "events": {"read": 1}}
+    other: Counts = {"causes": {"settling": 3, "assigned": 1}, "requests": {"total": 4}}
+    assert added(one, other) == {
+        "causes": {"settling": 5, "assigned": 1},
+        "events": {"read": 1},
+        "requests": {"total": 4},
+    }
+    assert one == {"causes": {"settling": 2}, "events": {"read": 1}}
+
+
+@given(COUNTS, COUNTS, COUNTS)
+def test_the_order_of_adding_does_not_matter(a: Counts, b: Counts, c: Counts) -> None:
+    assert added(a, b) == added(b, a)
+    assert added(added(a, b), c) == added(a, added(b, c))
+    assert added(a, {}) == a
+
+
+def test_a_key_is_written_as_the_command_line_takes_it() -> None:
+    assert str(a_key("evt-1", "cal_1")) == "cal_1/evt-1"
+
+
+def test_keys_sort_by_calendar_first() -> None:
+    assert sorted([a_key("b", "x"), a_key("a", "y"), a_key("a", "x")]) == [
+        a_key("a", "x"), a_key("b", "x"), a_key("a", "y"),
+    ]  # fmt: skip
+
+
+def test_a_reserved_word_names_no_profile() -> None:
+    assert not any(names_profile(word) for word in (DEFAULT, INTEGRATED, EXPLICIT, NONE, RETIRED_8X8))
+    assert names_profile(ProfileId("pro_default"))
