@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input -
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-fast check fmt format-check lint types imports schema lock clean FORCE
+.PHONY: help demo test test-fast check fmt format-check lint types imports schema lock clean bench FORCE
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -106,3 +106,8 @@ lock: ## pin every dependency by hash (UPGRADE=--upgrade takes newer versions)
 clean: ## remove what was generated, but not the environment
 	@rm -rf .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist demo-out mutants
 	@find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ---------------------------------------------------------------- measurements
+
+bench: $(DEV) ## measure, and write docs/performance.md (minutes)
+	@$(BIN)/python -m tests.bench

@@ -1,6 +1,7 @@
 """The only place that builds concrete objects from settings."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,23 +11,25 @@ from typing import Any
 
 from reconciler.config import Settings
 from reconciler.cronofy.client import ClientSettings, CronofyClient, open_session
+from reconciler.cronofy.limits import batch_size
 from reconciler.cronofy.transport import MOST_IN_A_BATCH
 from reconciler.cronofy.wire import stored_body
 from reconciler.domain.casework import Scope
 from reconciler.domain.policy import Policy, Substitute
+from reconciler.pipeline.engine import LocalEngine
 from reconciler.pipeline.guide import Guide, freely
 from reconciler.pipeline.meter import TaskMeter
 from reconciler.pipeline.unit import Tools
-from reconciler.ports import SafetyLimits, WrongConfiguration
+from reconciler.ports import Budget, Engine, SafetyLimits, WrongConfiguration
 from reconciler.postgres.audit_log import AuditReader
 from reconciler.postgres.budget import SharedBudget
-from reconciler.postgres.case_store import DueFilter, PostgresCases
+from reconciler.postgres.case_store import DueFilter, Fence, PostgresCases
 from reconciler.postgres.pool import Pool, open_pool
 from reconciler.postgres.run_ledger import Locks, RunLedger
 from reconciler.postgres.status_reader import StatusReader
 from reconciler.postgres.tokens import StoredTokens, TokenSafe
 
-_POOL = 8
+_POOL = 4
 
 
 class DatabaseClock:
@@ -58,6 +61,7 @@ class Worker:
 
     books: Books
     locks: Locks
+    engine: Engine
     tools: Tools
 
 
@@ -84,6 +88,7 @@ async def open_worker(
     recheck: bool = False,
     guide: Guide = freely,
     limits: SafetyLimits | None = None,
+    shared: bool = False,
 ) -> AsyncIterator[Worker]:
     """Connect to the database and get ready to speak to Cronofy.
 
@@ -99,33 +104,63 @@ async def open_worker(
             base_url=settings.cronofy_url,
             timeout=settings.http_timeout.total_seconds(),
             concurrency=settings.concurrency,
-            batch_size=max(1, min(MOST_IN_A_BATCH, int(settings.allowance[0] * 0.9))),
+            batch_size=batch_size(*settings.allowance, MOST_IN_A_BATCH),
         )
         session = open_session(client_settings)
     except ValueError as error:
         raise WrongConfiguration(f"RECONCILER_CRONOFY_URL: {error}") from error
-    async with session, open_books(settings, scope, recheck=recheck) as books:
+    async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(session)
+        books = await stack.enter_async_context(open_books(settings, scope, recheck=recheck))
+        locks = await Locks.open(settings.dsn())
+        stack.push_async_callback(lambda: asyncio.shield(locks.close()))
+        budget = SharedBudget(books.pool, client_id, *settings.allowance)
+        await locks.listen_for_holds(budget.hear_hold)
+        spread = await stack.enter_async_context(_spread(settings, books, locks, budget, shared=shared))
         meter = TaskMeter()
         tokens = StoredTokens(books.pool, safe)
-        budget = SharedBudget(books.pool, client_id, *settings.allowance)
         due = DueFilter(settings.horizon, scope, recheck)
+        may = limits or settings.limits
         tools = Tools(
-            api=CronofyClient(session, client_settings, tokens, budget, meter, books.clock),
-            store=PostgresCases(books.pool, stored_body, due, limits or settings.limits, dry_run=dry_run),
+            api=CronofyClient(session, client_settings, tokens, spread.budget, meter, books.clock),
+            store=PostgresCases(books.pool, stored_body, due, may, dry_run=dry_run, fence=spread.fence),
             tokens=tokens,
             clock=books.clock,
             policy=settings.policy,
-            limits=limits or settings.limits,
+            limits=may,
             meter=meter,
             dry_run=dry_run,
             guide=guide,
         )
-        locks = await Locks.open(settings.dsn())
-        try:
-            await locks.listen_for_holds(budget.hear_hold)
-            yield Worker(books, locks, tools)
-        finally:
-            await asyncio.shield(locks.close())
+        yield Worker(books, locks, spread.engine, tools)
+
+
+@dataclass(frozen=True, slots=True)
+class _Spread:
+    """An engine, and what has to know that units may pass to other processes."""
+
+    engine: Engine
+    budget: Budget
+    fence: Fence | None = None
+
+
+@asynccontextmanager
+async def _spread(
+    settings: Settings, books: Books, locks: Locks, budget: SharedBudget, *, shared: bool
+) -> AsyncIterator[_Spread]:
+    if not shared:
+        yield _Spread(LocalEngine(books.ledger, locks, settings.concurrency), budget)
+        return
+    try:
+        from reconciler.pgqueuer.claims import Claims, GuardedBudget  # noqa: PLC0415 - an extra
+        from reconciler.pgqueuer.engine import open_engine  # noqa: PLC0415
+    except ImportError as error:
+        raise WrongConfiguration("RECONCILER_ENGINE=pgqueuer: pip install 'reconciler[scale]'") from error
+    claims = Claims(books.pool, settings.heartbeat)
+    async with open_engine(
+        settings.dsn(), books.pool, books.ledger, locks, claims, settings.concurrency, settings.heartbeat
+    ) as engine:
+        yield _Spread(engine, GuardedBudget(budget, claims), claims.fence)
 
 
 def policy_json(policy: Policy) -> dict[str, object]:

@@ -24,7 +24,7 @@ from reconciler.domain.policy import Policy
 from reconciler.domain.run import RunRow
 from reconciler.pipeline.guide import Change, Guide, Planned, as_planned, back
 from reconciler.pipeline.prove import Proof, replay, verify
-from reconciler.pipeline.run import AlreadyDone, RunEnd, RunOrder, run
+from reconciler.pipeline.run import AlreadyDone, Means, RunEnd, RunOrder, run
 from reconciler.ports import RunStopped, SafetyLimits, WrongConfiguration
 from reconciler.postgres.report_reader import ReportQuery, build
 from reconciler.postgres.run_ledger import plan_digest
@@ -106,9 +106,13 @@ async def _stopping() -> AsyncIterator[asyncio.Event]:
 
 async def run_command(settings: Settings, options: RunOptions) -> Exit:
     """`reconciler run`."""
+    shared = settings.engine == "pgqueuer"
+    if shared and options.run_key is None:
+        complain("RECONCILER_ENGINE=pgqueuer needs --run-key: its processes share the run of that key")
+        return Exit.USAGE
     async with (
         _stopping() as stop,
-        open_worker(settings, options.scope, dry_run=options.dry_run, recheck=options.recheck) as worker,
+        open_worker(settings, options.scope, dry_run=options.dry_run, recheck=options.recheck, shared=shared) as worker,
     ):
         try:
             end = await _run(settings, options, worker, stop)
@@ -170,18 +174,51 @@ async def _run(settings: Settings, options: RunOptions, worker: Worker, stop: as
             started_at=worker.books.clock.now(),
             policy=policy_json(settings.policy),
         ),
-        concurrency=settings.concurrency,
         max_duration=settings.max_duration if options.max_duration is None else options.max_duration,
         verify_after=settings.verify_after if options.verify_after is None else options.verify_after,
     )
     with Bar(shown=sys.stderr.isatty() and not options.verbose) as bar:
+
+        def planned(accounts: int) -> None:
+            bar.due(accounts)
+            if warning := too_slow(settings, accounts, order.max_duration):
+                complain(warning)
 
         def seen(result: UnitResult) -> None:
             bar.done(result)
             if options.verbose:
                 _tell(result)
 
-        return await run(order, worker.books.ledger, worker.locks, worker.tools, stop, seen, bar.due)
+        means = Means(worker.books.ledger, worker.locks, worker.engine, worker.tools, seen, planned)
+        return await run(order, means, stop)
+
+
+_A_DAY = timedelta(hours=24)
+
+
+def too_slow(settings: Settings, accounts: int, max_duration: timedelta | None) -> str | None:
+    """One line where the allowance is too small for the work that is due: an account takes a request at the least."""
+    per_second, per_minute = settings.allowance
+    name, pace = min(("RATE_PER_MINUTE", per_minute), ("RATE_PER_SECOND", 60 * per_second), key=lambda pair: pair[1])
+    minutes = accounts / pace
+    limit = max_duration or _A_DAY
+    if not accounts or (pace >= 1 and minutes <= limit.total_seconds() / 60):
+        return None
+    ends = f" (this run ends after {_span(limit.total_seconds() / 60)})" if max_duration else ""
+    share = f" or RECONCILER_RATE_SHARE (now {settings.rate_share:g})" if settings.rate_share < 1 else ""
+    return (
+        f"only {pace:.3g} requests a minute are allowed, so that the {accounts} due accounts take {_span(minutes)} "
+        f"or more{ends}: raise RECONCILER_{name} (now {getattr(settings, name.lower()):g}){share}"
+    )
+
+
+def _span(minutes: float) -> str:
+    if minutes >= _HOURS_FROM:
+        return f"{minutes / 60:,.1f} h"
+    return f"{minutes:.1f} min" if minutes >= 1 else f"{60 * minutes:.1f} s"
+
+
+_HOURS_FROM = 120
 
 
 def _tell(result: UnitResult) -> None:

@@ -21,6 +21,7 @@ FURTHEST_HORIZON = timedelta(days=200)
 LONGEST = timedelta(days=3660)
 """Longer than anything is waited for, and short enough to be added to any moment."""
 LONGEST_REQUEST = timedelta(hours=1)
+SHORTEST_HEARTBEAT, LONGEST_HEARTBEAT = timedelta(seconds=1), timedelta(minutes=10)
 
 
 def _duration(value: object) -> object:
@@ -63,6 +64,9 @@ class Settings(BaseSettings):
     engine: Literal["local", "pgqueuer"] = Field(
         "local", description="how work spreads; pgqueuer needs the extra scale"
     )
+    heartbeat: Duration = Field(
+        timedelta(seconds=30), description="pgqueuer: accounts in hand of a process silent for so long go to the others"
+    )
     substitute: Substitute = Field(Substitute.ANY, description="which replacements for a lost profile are allowed")
     grace: Duration = Field(timedelta(minutes=15), description="how long no link is normal after a write")
     horizon: Duration = Field(FURTHEST_HORIZON, description="how far ahead events are looked after, at most 200d")
@@ -81,7 +85,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _sensible(self) -> "Settings":
-        for name in ("grace", "horizon", "escalate_after", "lookback", "http_timeout"):
+        for name in ("grace", "horizon", "escalate_after", "lookback", "http_timeout", "heartbeat"):
             if getattr(self, name) <= timedelta():
                 raise ValueError(f"{PREFIX}{name.upper()}: must be longer than nothing")
         for name in ("grace", "escalate_after", "lookback", "max_duration", "verify_after"):
@@ -89,6 +93,8 @@ class Settings(BaseSettings):
                 raise ValueError(f"{PREFIX}{name.upper()}: at most {LONGEST.days}d")
         if self.http_timeout > LONGEST_REQUEST:
             raise ValueError(f"{PREFIX}HTTP_TIMEOUT: at most 1h")
+        if not SHORTEST_HEARTBEAT <= self.heartbeat <= LONGEST_HEARTBEAT:
+            raise ValueError(f"{PREFIX}HEARTBEAT: from 1s to 10m")
         if self.horizon > FURTHEST_HORIZON:
             raise ValueError(f"{PREFIX}HORIZON: at most 200d, Cronofy lists no further")
         return self

@@ -63,13 +63,17 @@ async def _demonstrate(dsn: str, output: Path, *, keep: bool) -> Exit:
         say("\n2. The nightly run: reconciler run")
         first = json.loads(await _command(environment, "run", "--run-key", "demo", "--json", expect={0, 3}))
         await _show(environment, scene, first)
+        await _reports(environment, first["run_id"], output)
         await asyncio.sleep(_GENERATION_S)
         say("\n3. The next run confirms what was repaired: reconciler run")
         say(await _command(environment, "run", expect={0, 3}))
         say("4. The trail proves itself: reconciler audit verify, reconciler audit replay")
         say((await _command(environment, "audit", "verify")).strip())
         say((await _command(environment, "audit", "replay")).strip())
-        await _reports(environment, first["run_id"], output)
+        say(
+            f"\nLook at {output}/report.html (per account manager: at risk, waiting for whom, repaired) and report.csv."
+        )
+        say("Next: README.md tells how to connect your own database; `reconciler demo --keep` lets you try commands.")
         if keep:
             await _keep(environment)
     return Exit.DONE
@@ -93,8 +97,6 @@ async def _reports(environment: Mapping[str, str], run_id: str, output: Path) ->
     await asyncio.to_thread(output.mkdir, parents=True, exist_ok=True)
     for form in ("html", "csv"):
         await _command(environment, "report", "--run", run_id, "--format", form, "-o", str(output / f"report.{form}"))
-    say(f"\nLook at {output}/report.html (per account manager: at risk, waiting for whom, repaired) and report.csv.")
-    say("Next: README.md tells how to connect your own database; `reconciler demo --keep` leaves the servers running.")
 
 
 async def _keep(environment: Mapping[str, str]) -> None:

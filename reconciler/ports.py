@@ -1,6 +1,6 @@
 """What the pipeline needs of the world, as small protocols, and the failures that cross them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Protocol
@@ -13,7 +13,7 @@ from reconciler.domain.ids import AccountId, CalendarId, EventKey, ProfileId
 from reconciler.domain.outcome import Outcome
 from reconciler.domain.remedy import Drift
 from reconciler.domain.roster import Roster
-from reconciler.domain.run import ProviderShare, RunRow, Totals
+from reconciler.domain.run import ProviderShare, RunClosed, RunRow, Totals
 
 
 class Clock(Protocol):
@@ -234,6 +234,55 @@ class Locks(Protocol):
 
     async def release(self, name: str) -> None: ...
 
+    async def join(self, name: str) -> bool:
+        """Hold a name beside all others that join it, unless somebody has taken it."""
+        ...
+
+    async def leave(self, name: str) -> None:
+        """Give back a name that was joined."""
+        ...
+
+    async def taken_within(self, name: str, company: str) -> bool:
+        """Whether a name is taken by a process that has joined `company`."""
+        ...
+
+
+class Stop(Protocol):
+    """Set when no more work is to be begun: an `asyncio.Event`."""
+
+    def is_set(self) -> bool: ...
+
+    async def wait(self) -> bool: ...
+
+
+class Engine(Protocol):
+    """How the units of a run spread over processes. All that is lasting are the units themselves, in the ledger."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether several processes may work the same run at once."""
+        ...
+
+    async def plan(self, run_id: UUID, now: datetime) -> None:
+        """Write down the run's work, one unit per account, and make ready what is still to do; once, whoever asks."""
+        ...
+
+    async def work_through(self, run_id: UUID, work: Callable[[Unit], Awaitable[None]], stop: Stop) -> None:
+        """Work the units that are to do, soonest deadline first, until none is left or `stop` is set.
+
+        An account that another run has in hand is left to it. After a stop no unit is begun; those in flight get
+        a while to end, then they are cancelled and stay to do. What `work` raises ends all of this process's work.
+        """
+        ...
+
+    async def reopen_repaired(self, run_id: UUID) -> int:
+        """Make the units whose repairs await confirmation work to do again; how many."""
+        ...
+
+    async def forget(self, run_id: UUID) -> None:
+        """Drop what the engine keeps of a run whose books are closed."""
+        ...
+
 
 class RunLedger(Protocol):
     """The books of runs."""
@@ -246,6 +295,18 @@ class RunLedger(Protocol):
 
     async def resume(self, run_id: UUID) -> None:
         """Take over a run whose process is gone."""
+        ...
+
+    async def ended(self, run_id: UUID) -> RunClosed | None:
+        """How a run ended, if its books are closed."""
+        ...
+
+    async def refuse(self, run_id: UUID, why: str) -> None:
+        """Note which limit holds back writes; the first reason stands."""
+        ...
+
+    async def refusal(self, run_id: UUID) -> str | None:
+        """Which limit holds back writes, whichever process met it."""
         ...
 
     async def plan_units(self, run_id: UUID, now: datetime) -> None:

@@ -158,7 +158,8 @@ CREATE TABLE reconciler.request_budget (
     hold_until double precision NOT NULL DEFAULT 0,
     pace double precision NOT NULL DEFAULT 1,
     pace_at double precision NOT NULL DEFAULT 0,
-    holds integer NOT NULL DEFAULT 0
+    holds integer NOT NULL DEFAULT 0,
+    seen_at double precision NOT NULL DEFAULT 0
 );
 
 CREATE TABLE reconciler.run_held (
@@ -174,6 +175,8 @@ CREATE TABLE reconciler.run_units (
     account_id text NOT NULL,
     deadline timestamp with time zone NOT NULL,
     events_due integer NOT NULL,
+    events_read integer NOT NULL DEFAULT 0,
+    roster_compared boolean NOT NULL DEFAULT false,
     state text NOT NULL DEFAULT 'todo'::text,
     attempt integer NOT NULL DEFAULT 0,
     parked boolean NOT NULL DEFAULT false,
@@ -197,11 +200,9 @@ CREATE TABLE reconciler.runs (
     summary jsonb,
     policy jsonb NOT NULL DEFAULT '{}'::jsonb,
     planned_at timestamp with time zone,
-    events_read integer NOT NULL DEFAULT 0,
     repairs integer NOT NULL DEFAULT 0,
-    rosters_compared integer NOT NULL DEFAULT 0,
     rosters_lost integer NOT NULL DEFAULT 0,
-    requests jsonb NOT NULL DEFAULT '{}'::jsonb
+    refusal text
 );
 
 ALTER TABLE reconciler.accounts ADD CONSTRAINT accounts_pkey PRIMARY KEY (account_id);
@@ -252,71 +253,55 @@ CREATE INDEX notifications_by_event ON reconciler.notifications USING btree (cal
 CREATE INDEX run_units_todo ON reconciler.run_units USING btree (run_id, deadline, account_id) WHERE (state = 'todo'::text);
 CREATE INDEX runs_by_start ON reconciler.runs USING btree (started_at DESC);
 
-CREATE OR REPLACE FUNCTION reconciler.due_events(p_now timestamp with time zone, p_horizon interval, p_account text DEFAULT NULL::text, p_recheck boolean DEFAULT false, p_ignore_next_read boolean DEFAULT false, p_accounts text[] DEFAULT NULL::text[], p_customers text[] DEFAULT NULL::text[], p_managers text[] DEFAULT NULL::text[], p_providers text[] DEFAULT NULL::text[], p_profiles text[] DEFAULT NULL::text[], p_calendar_ids text[] DEFAULT NULL::text[], p_event_ids text[] DEFAULT NULL::text[], p_starting_before timestamp with time zone DEFAULT NULL::timestamp with time zone, p_starting_after timestamp with time zone DEFAULT NULL::timestamp with time zone, p_written_before timestamp with time zone DEFAULT NULL::timestamp with time zone, p_written_after timestamp with time zone DEFAULT NULL::timestamp with time zone, p_causes text[] DEFAULT NULL::text[])
- RETURNS TABLE(calendar_id text, event_id text, account_id text, starts_at timestamp with time zone, account_known boolean)
- LANGUAGE sql
- STABLE ROWS 20000
-AS $function$
-    SELECT e.calendar_id, e.event_id, e.account_id, e.starts_at, a.account_id IS NOT NULL
-    FROM reconciler.events e
-    LEFT JOIN reconciler.accounts a ON a.account_id = e.account_id
-    LEFT JOIN reconciler.event_states s ON s.calendar_id = e.calendar_id AND s.event_id = e.event_id
-    WHERE e.starts_at > p_now AND e.starts_at <= p_now + p_horizon
-      AND e.cancelled_at IS NULL AND e.profile_id IS NOT NULL AND e.profile_id NOT IN ('none', 'explicit')
-      AND (p_account IS NULL OR e.account_id = p_account)
-      AND (a.account_id IS NULL OR a.state = 'active')
-      AND (CASE WHEN s.settled_at IS NULL
-                THEN p_ignore_next_read OR s.next_read_at IS NULL OR s.next_read_at <= p_now
-                     OR e.starts_at <= p_now + interval '24 hours'
-                ELSE (p_recheck AND s.conferencing = 'assigned') END
-           OR e.written_at > s.settled_at OR e.written_at <> s.seen_written_at)
-      AND (p_accounts IS NULL OR e.account_id = ANY (p_accounts))
-      AND (p_customers IS NULL OR a.customer = ANY (p_customers))
-      AND (p_managers IS NULL OR a.account_manager = ANY (p_managers))
-      AND (p_profiles IS NULL OR e.profile_id = ANY (p_profiles))
-      AND (p_event_ids IS NULL OR (e.calendar_id, e.event_id) IN (SELECT * FROM unnest(p_calendar_ids, p_event_ids)))
-      AND (p_starting_before IS NULL OR e.starts_at < p_starting_before)
-      AND (p_starting_after IS NULL OR e.starts_at >= p_starting_after)
-      AND (p_written_before IS NULL OR e.written_at < p_written_before)
-      AND (p_written_after IS NULL OR e.written_at >= p_written_after)
-      AND (p_causes IS NULL OR s.cause = ANY (p_causes))
-      AND (p_providers IS NULL
-           OR NOT EXISTS (SELECT FROM reconciler.known_profiles k WHERE k.account_id = e.account_id)
-           OR CASE
-                WHEN e.profile_id = 'default' THEN EXISTS (
-                    SELECT FROM reconciler.known_profiles k
-                    WHERE k.account_id = e.account_id AND k.kind = 'conferencing' AND k.listed
-                      AND k.provider_name = ANY (p_providers))
-                WHEN e.profile_id = 'integrated' THEN EXISTS (
-                    SELECT FROM reconciler.known_profiles k
-                    WHERE k.account_id = e.account_id AND k.kind = 'calendar' AND k.listed
-                      AND CASE k.provider_name WHEN 'google' THEN 'google_meet' ELSE 'ms_teams_for_business' END
-                          = ANY (p_providers))
-                ELSE coalesce((SELECT k.provider_name = ANY (p_providers) FROM reconciler.known_profiles k
-                      WHERE k.account_id = e.account_id AND k.profile_id = e.profile_id AND k.kind = 'conferencing'),
-                     true)
-              END)
-$function$;
-
 CREATE OR REPLACE FUNCTION reconciler.hold_requests(p_client text, p_seconds double precision)
  RETURNS void
  LANGUAGE plpgsql
 AS $function$
 DECLARE
-    moment double precision;
+    b reconciler.request_budget;
 BEGIN
-    INSERT INTO reconciler.request_budget (client_key) VALUES (p_client) ON CONFLICT DO NOTHING;
-    PERFORM FROM reconciler.request_budget WHERE client_key = p_client FOR UPDATE;
-    moment := extract(epoch FROM clock_timestamp());
-    -- answers to requests that were already under way say nothing new: one step down per hold
+    b := reconciler.lock_request_budget(p_client);
+    -- Answers to requests that were already under way say nothing new: one step down per hold. And a 429 soon after the
+    -- last one says less that the pace is too high than that the window is still full: a smaller step.
     UPDATE reconciler.request_budget
-    SET pace = CASE WHEN hold_until > moment THEN pace
-                    ELSE greatest(0.02, least(1, pace + greatest(0, moment - greatest(pace_at, hold_until)) / 120) / 2) END,
-        pace_at = moment,
-        hold_until = greatest(hold_until, moment + p_seconds),
-        holds = holds + 1
+    SET second_free = b.second_free,
+        minute_free = b.minute_free,
+        pace = CASE WHEN b.hold_until > b.seen_at THEN b.pace
+                    ELSE greatest(0.02, reconciler.request_pace(b)
+                                        * CASE WHEN b.seen_at - b.pace_at < 15 THEN 0.7 ELSE 0.5 END) END,
+        pace_at = b.seen_at,
+        hold_until = greatest(b.hold_until, b.seen_at + p_seconds),
+        holds = b.holds + 1,
+        seen_at = b.seen_at
     WHERE client_key = p_client;
     PERFORM pg_notify('reconciler_hold', p_client);  -- who sleeps towards a place within the pause takes another
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION reconciler.lock_request_budget(p_client text)
+ RETURNS reconciler.request_budget
+ LANGUAGE plpgsql
+AS $function$
+DECLARE
+    b reconciler.request_budget;
+    moment double precision;
+    back double precision;
+BEGIN
+    SELECT * INTO b FROM reconciler.request_budget WHERE client_key = p_client FOR UPDATE;
+    IF NOT FOUND THEN
+        INSERT INTO reconciler.request_budget (client_key) VALUES (p_client) ON CONFLICT DO NOTHING;
+        SELECT * INTO b FROM reconciler.request_budget WHERE client_key = p_client FOR UPDATE;
+    END IF;
+    moment := extract(epoch FROM clock_timestamp());
+    IF moment < b.seen_at - 1 THEN  -- the clock was set back: so is everything that was told by it
+        back := b.seen_at - moment;
+        b.second_free := b.second_free - back;
+        b.minute_free := b.minute_free - back;
+        b.hold_until := b.hold_until - back;
+        b.pace_at := b.pace_at - back;
+    END IF;
+    b.seen_at := moment;
+    RETURN b;
 END
 $function$;
 
@@ -330,33 +315,46 @@ BEGIN
 END
 $function$;
 
+CREATE OR REPLACE FUNCTION reconciler.request_pace(b reconciler.request_budget)
+ RETURNS double precision
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$
+    SELECT least(1, b.pace * power(2, least(600, greatest(0, b.seen_at - greatest(b.pace_at, b.hold_until))) / 60))
+$function$;
+
 CREATE OR REPLACE FUNCTION reconciler.reserve_requests(p_client text, p_cost integer, p_second_interval double precision, p_second_burst double precision, p_minute_interval double precision, p_minute_burst double precision)
  RETURNS double precision
  LANGUAGE plpgsql
 AS $function$
 DECLARE
     b reconciler.request_budget;
-    moment double precision;
     start double precision;
     speed double precision;
+    second_interval double precision;
+    minute_interval double precision;
+    minute_burst double precision;
 BEGIN
     PERFORM set_config('synchronous_commit', 'off', true);
-    SELECT * INTO b FROM reconciler.request_budget WHERE client_key = p_client FOR UPDATE;
-    IF NOT FOUND THEN
-        INSERT INTO reconciler.request_budget (client_key) VALUES (p_client) ON CONFLICT DO NOTHING;
-        SELECT * INTO b FROM reconciler.request_budget WHERE client_key = p_client FOR UPDATE;
-    END IF;
-    moment := extract(epoch FROM clock_timestamp());
-    speed := least(1, b.pace + greatest(0, moment - greatest(b.pace_at, b.hold_until)) / 120);
+    b := reconciler.lock_request_budget(p_client);
+    speed := reconciler.request_pace(b);
+    second_interval := p_second_interval / speed;
+    minute_interval := p_minute_interval / speed;
+    minute_burst := greatest(1, p_minute_burst * speed);
+    -- nothing is saved up while all keep still: a burst at the end of a pause would meet the next 429
+    b.minute_free := greatest(b.minute_free, b.hold_until + (minute_burst - 1) * minute_interval);
     start := greatest(
-        moment, b.hold_until,
-        b.second_free + (p_cost - p_second_burst) * p_second_interval / speed,
-        b.minute_free + (p_cost - p_minute_burst) * p_minute_interval / speed);
+        b.seen_at, b.hold_until,
+        b.second_free + (p_cost - p_second_burst) * second_interval,
+        b.minute_free + (p_cost - minute_burst) * minute_interval);
     UPDATE reconciler.request_budget
-    SET second_free = greatest(b.second_free, start) + p_cost * p_second_interval / speed,
-        minute_free = greatest(b.minute_free, start) + p_cost * p_minute_interval / speed
+    SET second_free = greatest(b.second_free, start) + p_cost * second_interval,
+        minute_free = greatest(b.minute_free, start) + p_cost * minute_interval,
+        hold_until = b.hold_until,
+        pace_at = b.pace_at,
+        seen_at = b.seen_at
     WHERE client_key = p_client;
-    RETURN start - moment;
+    RETURN start - b.seen_at;
 END
 $function$;
 

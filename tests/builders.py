@@ -216,9 +216,11 @@ def a_state(event_id: str = "evt-1", **known: Any) -> EventState:
     return EventState(a_key(event_id), ACCOUNT, **known)
 
 
-def a_case(event: CalendarEvent | None = None, *, notified: Sequence[Notified] = (), **known: Any) -> Case:
+def a_case(
+    event: CalendarEvent | None = None, *, notified: Sequence[Notified] = (), overtaken: bool = False, **known: Any
+) -> Case:
     event = event or an_event()
-    return Case(event, a_state(event.key.event_id, **known), tuple(notified))
+    return Case(event, a_state(event.key.event_id, **known), tuple(notified), overtaken)
 
 
 def a_caseload(

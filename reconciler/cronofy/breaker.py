@@ -3,6 +3,9 @@
 Every attempt of every account is noted. An answer of any kind below 500 is a sign of life and ends a row of failures.
 A row is taken for an outage when it is long enough, comes from enough accounts, and no other data centre has shown
 life. What an account cannot influence (no connection comes about) needs fewer than what it can (500s, silence).
+
+Broken accounts are slow, so that towards the end of a run they are among themselves and look like an outage. Hence a
+row that may be theirs is an outage only once it is `confirmed`: asked again, what was answered before is not any more.
 """
 
 from collections.abc import Callable
@@ -32,6 +35,7 @@ class Breaker:
         self._accounts: set[AccountId] = set()
         self._hosts: set[str] = set()
         self._unconnected = True
+        self.confirmed = False
 
     def answered(self, host: str) -> None:
         """A sign of life."""
@@ -47,6 +51,11 @@ class Breaker:
         self._accounts.add(account_id)
         self._hosts.add(host)
         self._unconnected &= isinstance(failure, NotSent)
+
+    @property
+    def may_be_the_accounts(self) -> bool:
+        """Whether accounts could bring about such a row by themselves; without any connection they cannot."""
+        return not self._unconnected
 
     def is_open(self, *, exhausted: bool = False) -> bool:
         """Whether the row is an outage. `exhausted`: a call of the row has used up its attempts."""

@@ -148,7 +148,7 @@ class CronofyClient:
             return await self._authorized(who, once, always)
         except CallFailed as error:
             failure = error
-        raise self._transport.given_up(failure)
+        raise await self._transport.given_up(failure)
 
     async def _authorized(self, who: Credentials, once: Once, worth: Worth) -> Answer:
         """Attempt with tokens that work: after a 401 those that somebody else stored, then refreshed ones, once.
@@ -213,7 +213,7 @@ class CronofyClient:
             return
         outcome = errors.of_unwritten(failure)
         if isinstance(outcome, Unsent):
-            raise self._transport.given_up(failure)
+            raise await self._transport.given_up(failure)
         for write in writes:
             write.outcome = write.outcome or outcome
 

@@ -225,7 +225,7 @@ class Grants:
             return await self._transport.repeat(once, always)
         except CallFailed as error:
             failure = error
-        raise self._transport.given_up(failure)
+        raise await self._transport.given_up(failure)
 
     async def _exchange(self, who: Credentials, grant: Grant, pair: Tokens, request: Request, attempt: int) -> Pass:
         """Ask once and store what comes of it. From a lost answer on, the refresh token is in doubt."""

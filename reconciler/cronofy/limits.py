@@ -52,6 +52,11 @@ def pause_after_429(attempt: int, chance: float) -> float:
     return longest * (0.5 + 0.5 * chance)
 
 
+def batch_size(per_second: float, per_minute: float, most: int) -> int:
+    """How many writes may travel together: each counts as a request, and they start at one moment."""
+    return max(1, min(most, int(0.9 * min(per_second, per_minute))))
+
+
 def expires_at(now: datetime, expires_in: float | None) -> datetime | None:
     """When a token given for `expires_in` seconds ends; null where that is not said or senseless."""
     if expires_in is None or not 0 < expires_in < _LONGEST_LIFE:

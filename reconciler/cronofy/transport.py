@@ -26,6 +26,7 @@ MOST_IN_A_BATCH = 50
 """Cronofy docs, batch."""
 
 _CONNECT_SECONDS = 10.0
+_SIGN_OF_LIFE_SECONDS = 10.0
 _ERROR_BODY_BYTES = 65_536
 _ERROR_BODY_SECONDS = 2.0
 _READ_BUFFER = 262_144
@@ -159,6 +160,8 @@ class Transport:
         self._clock = clock
         self._sleep = sleep
         self._chance = chance
+        self._witness: Request | None = None
+        self._asking = asyncio.Lock()
 
     async def repeat(self, once: Callable[[int], Awaitable[T]], worth: Worth) -> T:
         """Attempt `once` under the retry policy, but no more when Cronofy as a whole is away.
@@ -173,13 +176,39 @@ class Transport:
             chance=self._chance,
         )
 
-    def given_up(self, failure: CallFailed) -> AccountUnreadable | ApiUnreachable:
+    async def given_up(self, failure: CallFailed) -> AccountUnreadable | ApiUnreachable:
         """What it means that no attempt brought an answer: for this account, or for the run."""
-        if self._breaker.is_open(exhausted=True):
+        if self._breaker.is_open(exhausted=True) and not await self._shows_life():
             return ApiUnreachable(
                 f"Cronofy cannot be reached at {failure}; check RECONCILER_CRONOFY_URL and the network"
             )
         return errors.unreadable(failure)
+
+    async def _shows_life(self) -> bool:
+        """Ask once more what was answered last, whoever's it was: that does not depend on the accounts of the row."""
+        witness = self._witness
+        if witness is None or not self._breaker.may_be_the_accounts:
+            return False
+        async with self._asking:
+            if not self._breaker.is_open(exhausted=True):
+                return True
+            if self._breaker.confirmed:
+                return False
+            await self.pace(witness.kind, witness.cost, 1)
+            host = witness.url.host or ""
+            try:
+                async with asyncio.timeout(_SIGN_OF_LIFE_SECONDS):
+                    outcome = await self._exchange(witness, host)
+            except TimeoutError:
+                outcome = errors.AnswerLost("timeout", f"{host}: no answer in time")
+            if isinstance(outcome, CallFailed) and not isinstance(outcome, errors.Unusable):
+                if outcome.kind == "rate_limited":
+                    await self.throttled(outcome, 1)
+                else:
+                    self._breaker.confirmed = True
+                    return False
+            self._breaker.answered(host)
+            return True
 
     async def pace(self, kind: str, cost: int, attempt: int) -> None:
         """Wait until the allowance lets a request start, and count it."""
@@ -204,6 +233,8 @@ class Transport:
         outcome = await self._exchange(request, host)
         if isinstance(outcome, Answer):
             self._breaker.answered(host)
+            if outcome.ok and request.method == "GET":
+                self._witness = request
             log.debug("cronofy_answered", kind=request.kind, account_id=account_id, status=outcome.status)
             return outcome
         log.debug("cronofy_failed", kind=request.kind, account_id=account_id, failure=outcome.kind)

@@ -146,6 +146,8 @@ def remedy_json(remedy: Remedy) -> dict[str, object]:
             detail |= {"reason": reason} if reason else {}
         case Leave() | Settle() | Wait():
             pass
+        case _:
+            assert_never(remedy)
     return detail
 
 

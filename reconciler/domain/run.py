@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -31,8 +31,17 @@ class RunRow:
 
 
 @dataclass(frozen=True, slots=True)
+class RunClosed:
+    """How a run ended, as its books tell. `refusal` is the limit that held back writes."""
+
+    status: str
+    summary: dict[str, Any]
+    refusal: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Totals:
-    """A run's units, counted. `remaining` were not worked: stopped before, or in another run's hands."""
+    """A run's units, counted. `remaining` were not worked: stopped before (`todo`), or in another run's hands."""
 
     units: int
     events: int
@@ -40,6 +49,7 @@ class Totals:
     failed: int
     parked: int
     remaining: int
+    todo: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +82,16 @@ class ProviderShare:
 
 
 OUTAGE_ACCOUNTS = 5
+
+
+def expected_end(now: datetime, left: int, done: int, since: datetime | None) -> datetime | None:
+    """When `left` accounts will be done at the pace of the last ones: `done` of them since then; null if none tells."""
+    if since is None or done <= 0 or now <= since:
+        return None
+    return now + min(left * (now - since) / done, _LONGEST)
+
+
+_LONGEST = timedelta(days=365)
 
 
 def summary(

@@ -8,6 +8,7 @@ says; one without is local to the zone given.
 import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from typing import assert_never
 from zoneinfo import ZoneInfo
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -87,6 +88,7 @@ def starts_by(event_time: EventTime, tzid: str | None = None) -> datetime:
                 return datetime.combine(day, time(), tzinfo=local).astimezone(UTC)
             except OverflowError:
                 return datetime.combine(day, time(), tzinfo=UTC)
+    assert_never(event_time)
 
 
 def same_time(one: EventTime, other: EventTime) -> bool:

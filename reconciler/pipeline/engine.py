@@ -2,73 +2,87 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from uuid import UUID
 
 from reconciler.domain.casework import Unit
-from reconciler.ports import Locks, RunLedger
+from reconciler.ports import Locks, RunLedger, Stop
 
 _PAGE = 200
 DRAIN_S = 20.0
 """How long units in flight may take to end after a stop."""
 
+Work = Callable[[Unit], Awaitable[None]]
 
-async def work_through(
-    run_id: UUID,
-    ledger: RunLedger,
-    locks: Locks,
-    work: Callable[[Unit], Awaitable[None]],
-    concurrency: int,
-    stop: asyncio.Event,
-) -> None:
-    """Work all units of a run that are still to do, until there are none or `stop` is set.
 
-    An account that another run has in hand is left to it. After a stop no unit is begun; those in flight get
-    `DRAIN_S` seconds, then they are cancelled and stay to do.
+class LocalEngine:
+    """Implements `ports.Engine` in this process alone: the ledger's units, and a lock on each while it is worked."""
 
-    Raises:
-        RunStopped: what ended one unit ends them all.
-    """
-    gate = asyncio.Semaphore(concurrency)
+    shared = False
 
-    async def one(unit: Unit) -> None:
-        name = f"account:{unit.account_id}"
-        try:
-            if not await locks.take(name):
-                await ledger.skip(unit)
-                return
+    def __init__(self, ledger: RunLedger, locks: Locks, concurrency: int, drain_s: float = DRAIN_S) -> None:
+        self._ledger = ledger
+        self._locks = locks
+        self._concurrency = concurrency
+        self._drain_s = drain_s
+
+    async def plan(self, run_id: UUID, now: datetime) -> None:
+        """See `ports.Engine.plan`."""
+        await self._ledger.plan_units(run_id, now)
+
+    async def work_through(self, run_id: UUID, work: Work, stop: Stop) -> None:
+        """See `ports.Engine.work_through`. Failures come in a group."""
+        gate = asyncio.Semaphore(self._concurrency)
+
+        async def one(unit: Unit) -> None:
             try:
-                await work(unit)
+                await self._one(unit, work)
             finally:
-                await asyncio.shield(locks.release(name))
-        finally:
-            gate.release()
+                gate.release()
 
-    async def take() -> None:
-        last: Unit | None = None
-        async with asyncio.TaskGroup() as group:
-            while not stop.is_set():
-                page = await ledger.units(run_id, last, _PAGE)
-                if not page:
-                    return
-                for unit in page:
-                    await gate.acquire()
-                    if stop.is_set():
-                        gate.release()
+        async def take() -> None:
+            last: Unit | None = None
+            async with asyncio.TaskGroup() as group:
+                while not stop.is_set():
+                    page = await self._ledger.units(run_id, last, _PAGE)
+                    if not page:
                         return
-                    group.create_task(one(unit), name=f"unit {unit.account_id}")
-                last = page[-1]
+                    for unit in page:
+                        await gate.acquire()
+                        if stop.is_set():
+                            gate.release()
+                            return
+                        group.create_task(one(unit), name=f"unit {unit.account_id}")
+                    last = page[-1]
 
-    await _until_drained(take(), stop)
+        await _until_drained(take(), stop, self._drain_s)
+
+    async def _one(self, unit: Unit, work: Work) -> None:
+        name = f"account:{unit.account_id}"
+        if not await self._locks.take(name):
+            await self._ledger.skip(unit)
+            return
+        try:
+            await work(unit)
+        finally:
+            await asyncio.shield(self._locks.release(name))
+
+    async def reopen_repaired(self, run_id: UUID) -> int:
+        """See `ports.Engine.reopen_repaired`."""
+        return await self._ledger.reopen_repaired(run_id)
+
+    async def forget(self, run_id: UUID) -> None:
+        """Nothing is kept."""
 
 
-async def _until_drained(work: Awaitable[None], stop: asyncio.Event) -> None:
+async def _until_drained(work: Awaitable[None], stop: Stop, drain_s: float) -> None:
     """Let `work` end by itself; once `stop` is set, cancel it after the drain time."""
     task = asyncio.ensure_future(work)
     stopping = asyncio.ensure_future(stop.wait())
     try:
         await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
-            await asyncio.wait({task}, timeout=DRAIN_S)
+            await asyncio.wait({task}, timeout=drain_s)
     finally:
         stopping.cancel()
         if not task.done():

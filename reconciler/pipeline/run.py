@@ -1,10 +1,15 @@
-"""One run: begin the books, work every due account, conclude, close the books."""
+"""One run: begin the books, work every due account, conclude, close the books.
+
+With an engine that spreads a run over processes, all of them go through this: whoever comes joins, one of them
+concludes, the others wait for its books. Who is still there, the locks tell; what is done, the units.
+"""
 
 import asyncio
+import contextlib
 import hashlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
@@ -13,9 +18,8 @@ from reconciler.domain.audit import AuditEntry, AuditTag
 from reconciler.domain.casework import Unit, UnitResult
 from reconciler.domain.run import RunRow, Totals, summary
 from reconciler.pipeline.conclude import infer_outages, judge_held
-from reconciler.pipeline.engine import work_through
 from reconciler.pipeline.unit import Tools, work_unit
-from reconciler.ports import ApiUnreachable, Locks, RunLedger, RunStopped
+from reconciler.ports import ApiUnreachable, DatabaseUnreachable, Engine, Locks, RunLedger, RunStopped
 
 log = structlog.get_logger()
 
@@ -23,6 +27,11 @@ Seen = Callable[[UnitResult], None]
 """Called with every unit's result as soon as it is recorded: progress bars, one line per remedy."""
 
 FINISHED = frozenset({"completed", "partial", "refused"})
+
+JOIN_S = 60.0
+"""How long to wait for whoever is planning the run of a key."""
+_LOOK_S = 0.2
+"""How often to look whether another process is through."""
 
 
 class AlreadyDone(Exception):
@@ -34,7 +43,6 @@ class RunOrder:
     """What is asked of a run besides its scope."""
 
     row: RunRow
-    concurrency: int
     max_duration: timedelta | None = None
     verify_after: timedelta | None = None
 
@@ -49,146 +57,285 @@ class RunEnd:
     refusal: str | None = None
 
 
-async def run(
-    order: RunOrder,
-    ledger: RunLedger,
-    locks: Locks,
-    tools: Tools,
-    stop: asyncio.Event,
-    seen: Seen,
-    planned: Callable[[int], None],
-) -> RunEnd:
-    """Carry out a run to its end, or as far as it gets. `planned` hears how many accounts there are to work.
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a run is carried out with. `seen` hears of every unit worked, `planned` how many there are to work."""
+
+    ledger: RunLedger
+    locks: Locks
+    engine: Engine
+    tools: Tools
+    seen: Seen
+    planned: Callable[[int], None]
+
+
+async def run(order: RunOrder, means: Means, stop: asyncio.Event) -> RunEnd:
+    """Carry out a run to its end, or as far as it gets.
 
     Raises:
         AlreadyDone: there is nothing to do for this key.
-        RunStopped: the books could not even be begun.
+        RunStopped: the books could not be begun, or not be closed; what was recorded stands, the rest is still to do.
     """
-    await _close_abandoned(order.row.run_key, ledger, locks, tools)
-    row = await _begin(order.row, ledger, locks, tools)
-    incidents = {"opened": 0, "closed": 0}
+    await _close_abandoned(order.row.run_key, means)
+    row = await (_join(order.row, means) if means.engine.shared else _begin(order.row, means))
     stopped_by: RunStopped | None = None
     timer = _set_after(stop, order.max_duration)
     try:
-        await ledger.plan_units(row.run_id, tools.clock.now())
-        planned((await ledger.totals(row.run_id)).remaining)
-        await _work(order, row, ledger, locks, tools, stop, seen)
-        if order.verify_after and not tools.dry_run and not stop.is_set():
-            await _verify(order, row, ledger, locks, tools, stop, seen)
+        await means.engine.plan(row.run_id, means.tools.clock.now())
+        means.planned((await means.ledger.totals(row.run_id)).remaining)
+        await _work(row, means, stop)
+        if not means.engine.shared:
+            await _verify(order, row, means, stop)
     except* RunStopped as group:
         stopped_by = _first(group)
     finally:
         if timer:
             timer.cancel()
-    if stopped_by is None or isinstance(stopped_by, ApiUnreachable):
-        incidents = await infer_outages(row.run_id, ledger, tools)
-        await judge_held(row.run_id, ledger, tools)
-        if not tools.dry_run:
-            await ledger.resolve_spent_notices(row.run_id, tools.clock.now())
-    return await _close(row, ledger, tools, incidents, stopped_by, stop)
+    if isinstance(stopped_by, DatabaseUnreachable):
+        raise stopped_by  # with the connection the locks are gone: the books may be another's by now
+    if means.engine.shared:
+        return await _end_together(order, row, means, stop, stopped_by)
+    return await _conclude(row, means, stopped_by, stopped=stop.is_set())
 
 
 def _first(group: BaseExceptionGroup[RunStopped]) -> RunStopped:
-    leaf: BaseException = group
-    while isinstance(leaf, BaseExceptionGroup):
-        leaf = leaf.exceptions[0]
-    assert isinstance(leaf, RunStopped)  # noqa: S101 - the group was split by that type
-    return leaf
+    """What stopped the run; that the database is gone outweighs the rest."""
+    leaves: list[RunStopped] = []
+    todo: list[BaseException] = [group]
+    while todo:
+        error = todo.pop(0)
+        if isinstance(error, BaseExceptionGroup):
+            todo += error.exceptions
+        elif isinstance(error, RunStopped):
+            leaves.append(error)
+    return next((e for e in leaves if isinstance(e, DatabaseUnreachable)), leaves[0])
 
 
 def _set_after(stop: asyncio.Event, delay: timedelta | None) -> asyncio.TimerHandle | None:
     return asyncio.get_running_loop().call_later(delay.total_seconds(), stop.set) if delay else None
 
 
-async def _begin(row: RunRow, ledger: RunLedger, locks: Locks, tools: Tools) -> RunRow:
-    if row.run_key is not None:
-        if not await locks.take(f"run-key:{row.run_key}"):
-            raise AlreadyDone(f"the run of key {row.run_key!r} is under way in another process")
-        existing = await ledger.of_key(row.run_key)
-        if existing is not None:
-            return await _take_over(*existing, ledger, locks)
-    await locks.take(f"run:{row.run_id}")
-    entry = AuditEntry(
-        tag=AuditTag.RUN_STARTED,
-        at=tools.clock.now(),
-        run_id=row.run_id,
-        after={"scope": dict(row.scope), "dry_run": row.dry_run, "reason": row.reason, "policy": dict(row.policy)},
-    )
-    await ledger.start(row, entry)
-    return row
+# ---------------------------------------------------------------- beginning
 
 
-async def _take_over(row: RunRow, status: str, ledger: RunLedger, locks: Locks) -> RunRow:
+async def _begin(row: RunRow, means: Means) -> RunRow:
+    """Begin a run that is this process's alone, or take over one that was left."""
+    if row.run_key is not None and not await means.locks.take(f"run-key:{row.run_key}"):
+        raise _under_way(row)
+    return await _opened(row, means, means.locks.take)
+
+
+async def _join(row: RunRow, means: Means) -> RunRow:
+    """Begin a run that others may join, or join it."""
+    async with _at_the_door(row, means):
+        return await _opened(row, means, means.locks.join)
+
+
+def _under_way(row: RunRow) -> AlreadyDone:
+    return AlreadyDone(f"the run of key {row.run_key!r} is under way in another process")
+
+
+@contextlib.asynccontextmanager
+async def _at_the_door(row: RunRow, means: Means) -> AsyncIterator[None]:
+    """Hold the run key: while that lasts nobody else begins, joins or leaves the run."""
+    name = f"run-key:{row.run_key}"
+    loop = asyncio.get_running_loop()
+    give_up = loop.time() + JOIN_S
+    while not await means.locks.take(name):
+        if loop.time() > give_up:
+            raise _under_way(row)
+        await asyncio.sleep(_LOOK_S / 2)
+    try:
+        yield
+    finally:
+        await asyncio.shield(means.locks.release(name))
+
+
+async def _opened(row: RunRow, means: Means, hold: Callable[[str], Awaitable[bool]]) -> RunRow:
+    """Open the run's books, or those that its key has already. From here on `hold` says that somebody is at it."""
+    ledger = means.ledger
+    existing = await ledger.of_key(row.run_key) if row.run_key is not None else None
+    if existing is None:
+        await hold(f"run:{row.run_id}")
+        entry = AuditEntry(
+            tag=AuditTag.RUN_STARTED,
+            at=means.tools.clock.now(),
+            run_id=row.run_id,
+            after={"scope": dict(row.scope), "dry_run": row.dry_run, "reason": row.reason, "policy": dict(row.policy)},
+        )
+        await ledger.start(row, entry)
+        return row
+    row, status = existing
     if status in FINISHED and not (status == "partial" and (await ledger.totals(row.run_id)).remaining):
         raise AlreadyDone(f"the run of key {row.run_key!r} is already finished ({status})")
-    await locks.take(f"run:{row.run_id}")
-    await ledger.resume(row.run_id)
-    log.info("run resumed", run_id=str(row.run_id), run_key=row.run_key)
+    if not await hold(f"run:{row.run_id}"):
+        raise _under_way(row)
+    if status != "running" or not means.engine.shared:
+        await ledger.resume(row.run_id)
+        log.info("run resumed", run_id=str(row.run_id), run_key=row.run_key)
     return row
 
 
-async def _close_abandoned(run_key: str | None, ledger: RunLedger, locks: Locks, tools: Tools) -> None:
-    """Close the books of runs whose process is gone; their events are still due.
-
-    A run of our own key is taken up instead, even where only its conclusion is missing.
-    """
+async def _close_abandoned(own_key: str | None, means: Means) -> None:
+    """Close the books of runs whose processes are gone; their events are still due. The own key's run goes on."""
+    ledger, locks = means.ledger, means.locks
     for row in await ledger.abandoned():
         name = f"run:{row.run_id}"
-        if (run_key is not None and row.run_key == run_key) or not await locks.take(name):
+        if (own_key is not None and row.run_key == own_key) or not await locks.take(name):
             continue
         try:
-            totals = await ledger.totals(row.run_id)
-            at = tools.clock.now()
-            books = summary(
-                row, "partial", at, totals, await ledger.counts(row.run_id), {}, await ledger.errors(row.run_id)
-            )
-            await ledger.finish(row.run_id, "partial", at, books, [])
-            log.warning("run abandoned by its process, closed", run_id=str(row.run_id), accounts_left=totals.remaining)
+            if await ledger.ended(row.run_id) is None:
+                left = (await ledger.totals(row.run_id)).remaining
+                await _shut(row, "partial", means, {})
+                log.warning("run abandoned by its process, closed", run_id=str(row.run_id), accounts_left=left)
         finally:
             await locks.release(name)
 
 
-async def _work(
-    order: RunOrder, row: RunRow, ledger: RunLedger, locks: Locks, tools: Tools, stop: asyncio.Event, seen: Seen
-) -> None:
+# ---------------------------------------------------------------- working
+
+
+async def _work(row: RunRow, means: Means, stop: asyncio.Event) -> None:
+    told = _Told()
+
     async def work(unit: Unit) -> None:
-        result = await work_unit(unit, tools)
-        seen(result)
+        result = await work_unit(unit, means.tools)
+        means.seen(result)
         if result.error:
             log.warning("account left", account_id=unit.account_id, kind=result.error.kind, why=result.error.message)
+        await _tell_refusal(row, means, told)
 
-    await work_through(row.run_id, ledger, locks, work, order.concurrency, stop)
+    await means.engine.work_through(row.run_id, work, stop)
 
 
-async def _verify(
-    order: RunOrder, row: RunRow, ledger: RunLedger, locks: Locks, tools: Tools, stop: asyncio.Event, seen: Seen
-) -> None:
+@dataclass(slots=True)
+class _Told:
+    """What the processes of a run have told each other about its limits."""
+
+    refusal: str | None = None
+    asked_at: float = 0.0
+
+
+async def _tell_refusal(row: RunRow, means: Means, told: _Told) -> None:
+    """A limit that one process meets holds for all of them: they hear of it within a second."""
+    brakes, now = means.tools.brakes, asyncio.get_running_loop().time()
+    if brakes.refusal is not None:
+        if told.refusal is None:
+            told.refusal = brakes.refusal
+            await means.ledger.refuse(row.run_id, brakes.refusal)
+    elif means.engine.shared and now - told.asked_at > 1:
+        told.asked_at = now
+        if (why := await means.ledger.refusal(row.run_id)) is not None:
+            told.refusal = why
+            brakes.stop_writing(why)
+
+
+async def _verify(order: RunOrder, row: RunRow, means: Means, stop: asyncio.Event) -> None:
     """Look again at what was repaired, after a while."""
-    counts = await ledger.counts(row.run_id)
-    if not counts.get("outcomes", {}).get("repaired") or order.verify_after is None:
+    if order.verify_after is None or means.tools.dry_run or stop.is_set():
+        return
+    counts = await means.ledger.counts(row.run_id)
+    if not counts.get("outcomes", {}).get("repaired"):
         return
     try:
         async with asyncio.timeout(order.verify_after.total_seconds()):
             await stop.wait()
     except TimeoutError:
-        await ledger.reopen_repaired(row.run_id)
-        await _work(order, row, ledger, locks, tools, stop, seen)
+        await means.engine.reopen_repaired(row.run_id)
+        await _work(row, means, stop)
 
 
-async def _close(
-    row: RunRow,
-    ledger: RunLedger,
-    tools: Tools,
-    incidents: dict[str, int],
-    stopped_by: RunStopped | None,
-    stop: asyncio.Event,
+# ---------------------------------------------------------------- ending
+
+
+async def _end_together(
+    order: RunOrder, row: RunRow, means: Means, stop: asyncio.Event, stopped_by: RunStopped | None
 ) -> RunEnd:
-    totals = await ledger.totals(row.run_id)
-    at = tools.clock.now()
-    status = _status(totals, stopped_by, stop, tools.brakes.refusal)
-    counts, errors = await ledger.counts(row.run_id), await ledger.errors(row.run_id)
-    books = summary(row, status, at, totals, counts, incidents, errors)
-    entries, hashes = await ledger.seal(row.run_id)
+    """End a shared run: one process concludes it when all is done, or who leaves last; the others go by its books."""
+    name = f"run-end:{row.run_id}"
+    while stopped_by is None:
+        if await means.locks.take(name):
+            try:
+                end = await _ended(row, means) or await _conclude_for_all(order, row, means, stop)
+            finally:
+                await asyncio.shield(means.locks.release(name))
+            if end is None:
+                break
+            return end
+        if (end := await _ended(row, means)) is not None:
+            return end
+        if stop.is_set():
+            break
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LOOK_S):
+                await stop.wait()
+    return await _leave(row, means, stopped_by)
+
+
+async def _ended(row: RunRow, means: Means) -> RunEnd | None:
+    """The end of the run as another process has written it down; null if it is still under way."""
+    closed = await means.ledger.ended(row.run_id)
+    if closed is None:
+        return None
+    at, incidents = datetime.fromisoformat(closed.summary["finished_at"]), closed.summary["incidents"]
+    books = await _books(row, closed.status, means, incidents, at)  # the same, and in the same order
+    return RunEnd(books, closed.status, refusal=closed.refusal)
+
+
+async def _conclude_for_all(order: RunOrder, row: RunRow, means: Means, stop: asyncio.Event) -> RunEnd | None:
+    """Conclude, the others waiting for it; null if there is work left that is not to be done now."""
+    stopped_by: RunStopped | None = None
+    try:
+        if (await means.ledger.totals(row.run_id)).todo and not stop.is_set():
+            await _work(row, means, stop)  # who was to look again at the repairs has died over it
+        if (await means.ledger.totals(row.run_id)).todo:
+            return None
+        await _verify(order, row, means, stop)
+    except* RunStopped as group:
+        stopped_by = _first(group)
+    if isinstance(stopped_by, DatabaseUnreachable):
+        raise stopped_by
+    if stopped_by is not None:
+        return await _leave(row, means, stopped_by)
+    return await _conclude(row, means, stopped=stop.is_set())
+
+
+async def _leave(row: RunRow, means: Means, stopped_by: RunStopped | None) -> RunEnd:
+    """Leave a run with work left. Who is the last to leave closes its books; the others only say how it stands."""
+    async with _at_the_door(row, means):
+        name = f"run:{row.run_id}"
+        if await means.locks.take(name):  # beside this process's own hold there is nobody's
+            try:
+                return await _ended(row, means) or await _conclude(row, means, stopped_by, stopped=True)
+            finally:
+                await asyncio.shield(means.locks.release(name))
+        await means.locks.leave(name)
+    refusal = means.tools.brakes.refusal
+    status = _status(await means.ledger.totals(row.run_id), stopped_by, refusal, stopped=True)
+    return RunEnd(await _books(row, status, means, {}, means.tools.clock.now()), status, stopped_by, refusal)
+
+
+async def _conclude(row: RunRow, means: Means, stopped_by: RunStopped | None = None, *, stopped: bool) -> RunEnd:
+    """What is known only at the end, and the end of the books."""
+    incidents = {"opened": 0, "closed": 0}
+    tools = means.tools
+    if stopped_by is None or isinstance(stopped_by, ApiUnreachable):
+        incidents = await infer_outages(row.run_id, means.ledger, tools)
+        await judge_held(row.run_id, means.ledger, tools)
+        if not tools.dry_run:
+            await means.ledger.resolve_spent_notices(row.run_id, tools.clock.now())
+    refusal = tools.brakes.refusal or await means.ledger.refusal(row.run_id)
+    status = _status(await means.ledger.totals(row.run_id), stopped_by, refusal, stopped=stopped)
+    books = await _shut(row, status, means, incidents)
+    await means.engine.forget(row.run_id)
+    return RunEnd(books, status, stopped_by, refusal)
+
+
+async def _shut(row: RunRow, status: str, means: Means, incidents: dict[str, int]) -> dict[str, Any]:
+    """Close the books, under a seal over every entry that the run wrote."""
+    at = means.tools.clock.now()
+    books = await _books(row, status, means, incidents, at)
+    entries, hashes = await means.ledger.seal(row.run_id)
     seal = AuditEntry(
         tag=AuditTag.RUN_FINISHED,
         at=at,
@@ -196,14 +343,20 @@ async def _close(
         outcome=status,
         evidence={"entries": entries, "digest": hashlib.sha256(hashes.encode()).hexdigest()},
     )
-    await ledger.finish(row.run_id, status, at, books, [seal])
-    return RunEnd(books, status, stopped_by, tools.brakes.refusal)
+    await means.ledger.finish(row.run_id, status, at, books, [seal])
+    return books
 
 
-def _status(totals: Totals, stopped_by: RunStopped | None, stop: asyncio.Event, refusal: str | None) -> str:
+async def _books(row: RunRow, status: str, means: Means, incidents: dict[str, int], at: datetime) -> dict[str, Any]:
+    ledger, run_id = means.ledger, row.run_id
+    totals, counts, errors = await ledger.totals(run_id), await ledger.counts(run_id), await ledger.errors(run_id)
+    return summary(row, status, at, totals, counts, incidents, errors)
+
+
+def _status(totals: Totals, stopped_by: RunStopped | None, refusal: str | None, *, stopped: bool) -> str:
     if stopped_by is not None:
         return "stopped" if totals.done else "failed"
-    if stop.is_set() and totals.remaining:
+    if stopped and totals.remaining:
         return "stopped"
     if refusal:
         return "refused"

@@ -1,5 +1,6 @@
 """The request allowance that all processes share, kept in one row per Cronofy application."""
 
+import math
 from dataclasses import dataclass
 
 from reconciler.postgres.pool import Pool, speaking_plainly
@@ -13,7 +14,7 @@ _HOLD = "SELECT reconciler.hold_requests($1, $2)"
 class Gait:
     """One window's pace: a request every `interval` seconds, and `burst` of them at once after idleness.
 
-    In any window at most `burst - 1 + ceil(window / interval)` requests start.
+    In any window fewer than `burst + window / interval` requests start.
     """
 
     interval: float
@@ -21,19 +22,20 @@ class Gait:
 
 
 def second_gait(allowance: float) -> Gait:
-    """The pace within a second: no burst, and a tenth left for requests that reach Cronofy closer than they started."""
-    return Gait(interval=1 / (0.92 * allowance), burst=1)
+    """The pace within a second: no burst, and some left for requests that reach Cronofy closer than they started."""
+    return Gait(interval=1 / (0.92 * _whole(allowance)), burst=1)
 
 
 def minute_gait(allowance: float) -> Gait:
     """The pace within a minute: nearly all of it steadily, a hundredth at once, a hundredth left."""
-    burst = max(1.0, 0.01 * allowance)
-    steady = 0.99 * allowance - (burst - 1) if allowance > SMALL else allowance
-    return Gait(interval=60 / steady, burst=burst)
+    whole = _whole(allowance)
+    burst = max(1.0, 0.01 * whole)
+    return Gait(interval=60 / (0.99 * whole - (burst - 1)), burst=burst)
 
 
-SMALL = 20
-"""Below this many requests a minute there is nothing to leave: without a burst the pace alone keeps the limit."""
+def _whole(allowance: float) -> float:
+    """Half a request cannot start: of 2.5 a second there are two."""
+    return math.floor(allowance) if allowance >= 1 else allowance
 
 
 class SharedBudget:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
@@ -51,17 +51,17 @@ _RUNS = statements("runs")
 
 @dataclass(frozen=True, slots=True)
 class DueFilter:
-    """Which events are due: the parameters of `reconciler.due_events`."""
+    """Which events are due: the parameters of `sql/fragments/due.sql`."""
 
     horizon: timedelta
     scope: Scope
     recheck_assigned: bool = False
 
-    def arguments(self, now: datetime, account_id: AccountId | None) -> tuple[Any, ...]:
-        """The function's arguments, in order."""
+    def arguments(self, now: datetime) -> tuple[Any, ...]:
+        """The fragment's arguments, in order."""
         s = self.scope
         return (
-            now, self.horizon, account_id, self.recheck_assigned, bool(s.as_json()),
+            now, self.horizon, self.recheck_assigned, bool(s.as_json()),
             _some(s.accounts), _some(s.customers), _some(s.managers), _some(s.providers), _some(s.profiles),
             _some([k.calendar_id for k in s.events]), _some([k.event_id for k in s.events]),
             s.starting_before, s.starting_after, s.written_before, s.written_after, _some(s.causes),
@@ -72,19 +72,33 @@ def _some(values: Sequence[str]) -> list[str] | None:
     return list(values) or None
 
 
+Fence = Callable[[Connection, Unit], Awaitable[bool]]
+"""Asked first in a transaction that writes for a unit: whether it is still this process's, locked until the end."""
+
+
 class PostgresCases:
-    """Implements `ports.CaseStore` on a pool; `dry_run` keeps everything but the run's own progress unwritten."""
+    """Implements `ports.CaseStore` on a pool; `dry_run` keeps everything but the run's own progress unwritten.
+
+    Behind a `fence` nothing is written for a unit that is another process's by now: no intent, no result.
+    """
 
     def __init__(
-        self, pool: Pool, read_body: ReadBody, due: DueFilter, limits: SafetyLimits, *, dry_run: bool = False
+        self,
+        pool: Pool,
+        read_body: ReadBody,
+        due: DueFilter,
+        limits: SafetyLimits,
+        *,
+        dry_run: bool = False,
+        fence: Fence | None = None,
     ) -> None:
         self._pool = pool
         self._read_body = read_body
         self._due = due
         self._limits = limits
         self._dry_run = dry_run
+        self._fence = fence
         self._heads: dict[AccountId, Head] = {}
-        self._reads_counted: set[AccountId] = set()
 
     async def load(self, unit: Unit, now: datetime) -> Caseload | UnitError:
         """See `ports.CaseStore.load`."""
@@ -93,7 +107,7 @@ class PostgresCases:
                 account = await self._account(connection, unit.account_id)
                 if account["account_id"] is None:
                     return UnitError("no_account", "events name an account that reconciler.accounts does not hold")
-                rows = await connection.fetch(_SQL["due"], *self._due.arguments(now, unit.account_id))
+                rows = await connection.fetch(_SQL["due"], *self._due.arguments(now), unit.account_id)
         return _caseload(unit, account, [self._case(row, notified_from(row["notified"])) for row in rows])
 
     async def _account(self, connection: Connection, account_id: AccountId) -> asyncpg.Record:
@@ -122,6 +136,8 @@ class PostgresCases:
         keys = list(intent.writes)
         with speaking_plainly():
             async with self._pool.acquire() as connection, connection.transaction():
+                if self._fence and not await self._fence(connection, intent.unit):
+                    return {}
                 rows = await connection.fetch(
                     _SQL["still_writable"],
                     [k.calendar_id for k in keys],
@@ -147,13 +163,12 @@ class PostgresCases:
 
     async def _charge(self, connection: Connection, intent: Intent, writes: int) -> None:
         """Count the writes, and the unit's reads with them: a share of what others have yet to record is no share."""
-        run_id, limits, account_id = intent.unit.run_id, self._limits, intent.unit.account_id
-        more = 0 if account_id in self._reads_counted else intent.events_read
-        if await connection.fetchval(_SQL["charge_repairs"], run_id, writes, limits.repairs, limits.share, more):
-            self._reads_counted.add(account_id)
+        run_id, limits = intent.unit.run_id, self._limits
+        await connection.execute(_SQL["count_reads"], run_id, intent.unit.account_id, intent.events_read)
+        if await connection.fetchval(_SQL["charge_repairs"], run_id, writes, limits.repairs, limits.share):
             return
         counted = await connection.fetchrow(_SQL["repair_counters"], run_id)
-        repairs, read = (counted["repairs"], counted["events_read"] + more) if counted else (0, 0)
+        repairs, read = (counted["repairs"], counted["events_read"]) if counted else (0, 0)
         if repairs + writes > limits.repairs:
             why = f"RECONCILER_MAX_REPAIRS allows {limits.repairs} repairs in a run"
         else:
@@ -164,6 +179,8 @@ class PostgresCases:
         """See `ports.CaseStore.record`."""
         with speaking_plainly():
             async with self._pool.acquire() as connection, connection.transaction():
+                if self._fence and not await self._fence(connection, result.unit):
+                    return ()
                 if not await self._record_unit(connection, result):
                     return ()
                 if result.held:
@@ -172,7 +189,6 @@ class PostgresCases:
                     await self._plan(connection, result)
                 overtaken = () if self._dry_run else await self._record_rest(connection, result)
         self._heads.pop(result.unit.account_id, None)
-        self._reads_counted.discard(result.unit.account_id)
         return overtaken
 
     async def record_more(self, result: UnitResult) -> Sequence[EventKey]:
@@ -225,8 +241,8 @@ class PostgresCases:
             error.kind if error else None,
             error.message if error else None,
             result.park is not None,
-            0 if unit.account_id in self._reads_counted else result.counts.get("events", {}).get("read", 0),
-            int(result.roster_compared),
+            result.counts.get("events", {}).get("read", 0),
+            result.roster_compared,
             states,
             roster is not None,
             result.at,

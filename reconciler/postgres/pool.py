@@ -18,6 +18,7 @@ else:
     Pool = asyncpg.Pool
 
 STATEMENT_TIMEOUT_S = 60.0
+IDLE_IN_TRANSACTION_S = 30
 _APPLICATION_NAME = "reconciler"
 
 
@@ -48,6 +49,7 @@ def speaking_plainly() -> Iterator[None]:
         asyncpg.CannotConnectNowError,
         asyncpg.AdminShutdownError,
         asyncpg.CrashShutdownError,
+        asyncpg.IdleInTransactionSessionTimeoutError,
         asyncpg.TooManyConnectionsError,
         asyncpg.InterfaceError,
         OSError,
@@ -63,7 +65,11 @@ def _one_line(error: BaseException) -> str:
 
 
 async def _prepare(connection: "Connection") -> None:
-    """Speak jsonb as Python values; the binary form is a version byte and the text."""
+    """Speak jsonb as Python values; the binary form is a version byte and the text.
+
+    A process frozen within a transaction gives its rows free after a while.
+    """
+    await connection.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_IN_TRANSACTION_S}s'")
     await connection.set_type_codec(
         "jsonb",
         schema="pg_catalog",
@@ -111,8 +117,8 @@ async def open_pool(dsn: str, size: int) -> "AsyncIterator[Pool]":
             pool.terminate()
 
 
-async def open_connection(dsn: str) -> "Connection":
-    """One connection of its own, for locks that live as long as it does."""
+async def open_connection(dsn: str, purpose: str = "locks") -> "Connection":
+    """One connection of its own, for locks that live as long as it does, or for listening."""
     with speaking_plainly():
-        connection: Connection = await asyncpg.connect(dsn, **_options(f"{_APPLICATION_NAME} locks"))
+        connection: Connection = await asyncpg.connect(dsn, **_options(f"{_APPLICATION_NAME} {purpose}"))
         return connection

@@ -14,7 +14,7 @@ import asyncpg
 from reconciler.domain.audit import AuditEntry, AuditTag
 from reconciler.domain.casework import Unit
 from reconciler.domain.ids import AccountId
-from reconciler.domain.run import ProviderShare, RunRow, Totals
+from reconciler.domain.run import ProviderShare, RunClosed, RunRow, Totals
 from reconciler.postgres import audit_log
 from reconciler.postgres.case_store import DueFilter
 from reconciler.postgres.pool import Connection, Pool, open_connection, speaking_plainly
@@ -23,6 +23,8 @@ from reconciler.postgres.statements import statements
 _SQL = statements("runs")
 _TRY_LOCK = "SELECT pg_try_advisory_lock(hashtextextended($1, 0))"
 _UNLOCK = "SELECT pg_advisory_unlock(hashtextextended($1, 0))"
+_TRY_SHARED_LOCK = "SELECT pg_try_advisory_lock_shared(hashtextextended($1, 0))"
+_UNLOCK_SHARED = "SELECT pg_advisory_unlock_shared(hashtextextended($1, 0))"
 
 
 class Locks:
@@ -39,15 +41,28 @@ class Locks:
 
     async def take(self, name: str) -> bool:
         """Take a lock if nobody has it."""
-        with speaking_plainly():
-            async with self._one_at_a_time:
-                return bool(await self._connection.fetchval(_TRY_LOCK, f"reconciler:{name}"))
+        return await self._ask(_TRY_LOCK, name)
 
     async def release(self, name: str) -> None:
         """Give a lock back."""
+        await self._ask(_UNLOCK, name)
+
+    async def join(self, name: str) -> bool:
+        """Hold a lock beside all others that join it, unless somebody has taken it."""
+        return await self._ask(_TRY_SHARED_LOCK, name)
+
+    async def leave(self, name: str) -> None:
+        """Give a lock back that was joined."""
+        await self._ask(_UNLOCK_SHARED, name)
+
+    async def taken_within(self, name: str, company: str) -> bool:
+        """Whether a lock is taken by a process that has joined `company`."""
+        return await self._ask(statements("engine")["taken_within"], name, company)
+
+    async def _ask(self, statement: str, *names: str) -> bool:
         with speaking_plainly():
             async with self._one_at_a_time:
-                await self._connection.fetchval(_UNLOCK, f"reconciler:{name}")
+                return bool(await self._connection.fetchval(statement, *(f"reconciler:{name}" for name in names)))
 
     async def listen_for_holds(self, heard: Callable[[str], None]) -> None:
         """Call `heard` with the client's key whenever a process asks all to pause."""
@@ -102,20 +117,40 @@ class RunLedger:
         with speaking_plainly():
             await self._pool.execute(_SQL["resume"], run_id)
 
+    async def ended(self, run_id: UUID) -> RunClosed | None:
+        """How a run ended, if its books are closed."""
+        with speaking_plainly():
+            row = await self._pool.fetchrow(_SQL["ended"], run_id)
+        return RunClosed(row["status"], row["summary"] or {}, row["refusal"]) if row else None
+
+    async def refuse(self, run_id: UUID, why: str) -> None:
+        """Note which limit holds back writes; the first reason stands."""
+        with speaking_plainly():
+            await self._pool.execute(_SQL["refuse"], run_id, why)
+
+    async def refusal(self, run_id: UUID) -> str | None:
+        """Which limit holds back writes, whichever process met it."""
+        with speaking_plainly():
+            why: str | None = await self._pool.fetchval(_SQL["refusal"], run_id)
+            return why
+
     async def plan_units(self, run_id: UUID, now: datetime) -> None:
         """Write down the run's work, one unit per account; once, whoever asks."""
         with speaking_plainly():
             async with self._pool.acquire() as connection, connection.transaction():
-                if not await connection.fetchval(_SQL["is_planned"], run_id):
-                    await connection.execute(_SQL["plan_units"], *self._due.arguments(now, None), run_id)
-                    await connection.execute(_SQL["planned"], run_id)
+                await self.plan_within(connection, run_id, now)
+
+    async def plan_within(self, connection: Connection, run_id: UUID, now: datetime) -> None:
+        """Write down the run's work in the caller's transaction."""
+        if not await connection.fetchval(_SQL["is_planned"], run_id):
+            await connection.execute(_SQL["plan_units"], *self._due.arguments(now), run_id)
+            await connection.execute(_SQL["planned"], run_id)
 
     async def units(self, run_id: UUID, after: Unit | None, limit: int) -> Sequence[Unit]:
         """The next units to do, soonest deadline first."""
-        start = (after.deadline, after.account_id) if after else (datetime.fromisoformat("0001-01-02T00:00:00Z"), "")
         with speaking_plainly():
-            rows = await self._pool.fetch(_SQL["units"], run_id, *start, limit)
-        return [Unit(run_id, AccountId(r["account_id"]), r["deadline"], r["attempt"]) for r in rows]
+            rows = await self._pool.fetch(_SQL["units"], run_id, *_start(after), limit)
+        return [_unit(run_id, row) for row in rows]
 
     async def skip(self, unit: Unit) -> None:
         """Leave a unit to the run that has its account in hand."""
@@ -127,12 +162,23 @@ class RunLedger:
         with speaking_plainly():
             return len(await self._pool.fetch(_SQL["verify_units"], run_id))
 
+    async def reopen_within(self, connection: Connection, run_id: UUID) -> int:
+        """The same in the caller's transaction."""
+        return len(await connection.fetch(_SQL["verify_units"], run_id))
+
+    async def todo_within(self, connection: Connection, run_id: UUID, after: Unit | None, limit: int) -> list[Unit]:
+        """The next units to do, in the caller's transaction."""
+        rows = await connection.fetch(_SQL["units"], run_id, *_start(after), limit)
+        return [_unit(run_id, row) for row in rows]
+
     async def totals(self, run_id: UUID) -> Totals:
         """The run's units by state."""
         with speaking_plainly():
             row = await self._pool.fetchrow(_SQL["totals"], run_id)
         assert row is not None  # noqa: S101 - an aggregate without GROUP BY has one row
-        return Totals(row["units"], int(row["events"]), row["done"], row["failed"], row["parked"], row["remaining"])
+        return Totals(
+            row["units"], int(row["events"]), row["done"], row["failed"], row["parked"], row["remaining"], row["todo"]
+        )
 
     async def counts(self, run_id: UUID) -> dict[str, dict[str, int]]:
         """The run's counters, by group."""
@@ -284,6 +330,14 @@ def plan_digest(items: Sequence[Mapping[str, Any]]) -> str:
         for i in items
     ]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _start(after: Unit | None) -> tuple[datetime, str]:
+    return (after.deadline, after.account_id) if after else (datetime.fromisoformat("0001-01-02T00:00:00Z"), "")
+
+
+def _unit(run_id: UUID, row: asyncpg.Record) -> Unit:
+    return Unit(run_id, AccountId(row["account_id"]), row["deadline"], row["attempt"])
 
 
 def _run(row: asyncpg.Record) -> RunRow:

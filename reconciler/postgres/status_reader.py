@@ -29,7 +29,7 @@ class StatusReader:
         with speaking_plainly():
             async with self._pool.acquire() as connection, connection.transaction(readonly=True):
                 runs = await connection.fetch(_SQL["runs_under_way"])
-                due = await connection.fetchrow(_SQL["due"], *self._due.arguments(now, None)[:2])
+                due = await connection.fetchrow(_SQL["due"], *self._due.arguments(now))
                 notices = await connection.fetch(_SQL["open_notices"])
                 incidents = await connection.fetch(_SQL["open_incidents"])
                 last = await connection.fetchrow(_SQL["last_finished"])

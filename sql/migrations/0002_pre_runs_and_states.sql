@@ -14,12 +14,10 @@ CREATE TABLE reconciler.runs (
     summary     jsonb,
     policy      jsonb NOT NULL DEFAULT '{}',
     planned_at  timestamptz,
-    -- counted over the run, whatever the number of processes: the safety limits and the roster brake read these
-    events_read    integer NOT NULL DEFAULT 0,
-    repairs        integer NOT NULL DEFAULT 0,
-    rosters_compared integer NOT NULL DEFAULT 0,
-    rosters_lost   integer NOT NULL DEFAULT 0,
-    requests    jsonb NOT NULL DEFAULT '{}'
+    -- counted over the run, whatever the number of processes: the safety limits and the roster brake read these and
+    -- the units' counters
+    repairs     integer NOT NULL DEFAULT 0,
+    rosters_lost integer NOT NULL DEFAULT 0
 );
 CREATE INDEX runs_by_start ON reconciler.runs (started_at DESC);
 
@@ -29,6 +27,8 @@ CREATE TABLE reconciler.run_units (
     account_id    text NOT NULL,
     deadline      timestamptz NOT NULL,
     events_due    integer NOT NULL,
+    events_read   integer NOT NULL DEFAULT 0,
+    roster_compared boolean NOT NULL DEFAULT false,
     state         text NOT NULL DEFAULT 'todo' CHECK (state IN ('todo', 'done', 'failed', 'skipped')),
     attempt       integer NOT NULL DEFAULT 0,
     parked        boolean NOT NULL DEFAULT false,

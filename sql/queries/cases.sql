@@ -22,9 +22,8 @@ SELECT e.calendar_id, e.event_id, e.account_id, e.starts_at, e.ends_at, e.profil
        (SELECT jsonb_agg(jsonb_build_array(n.type, n.subtype, n.received_at) ORDER BY n.received_at)
         FROM reconciler.notifications n
         WHERE n.calendar_id = e.calendar_id AND n.event_id = e.event_id AND n.type = 'conferencing_failing') AS notified
-FROM reconciler.due_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) d
-JOIN reconciler.events e ON e.calendar_id = d.calendar_id AND e.event_id = d.event_id
-LEFT JOIN reconciler.event_states s ON s.calendar_id = d.calendar_id AND s.event_id = d.event_id
+-- include: due
+AND e.account_id = $17
 ORDER BY e.starts_at, e.calendar_id, e.event_id;
 
 -- name: add_unit_counts
@@ -96,16 +95,21 @@ ORDER BY e.starts_at;
 -- name: release_held
 DELETE FROM reconciler.run_held WHERE run_id = $1 AND account_id = $2;
 
+-- name: count_reads
+UPDATE reconciler.run_units SET events_read = greatest(events_read, $3) WHERE run_id = $1 AND account_id = $2;
+
 -- name: charge_repairs
 UPDATE reconciler.runs
-SET repairs = repairs + $2, events_read = events_read + $5
+SET repairs = repairs + $2
 WHERE run_id = $1
   AND repairs + $2 <= $3
-  AND (repairs + $2 < 20 OR repairs + $2 <= $4::float8 * (events_read + $5))
+  AND (repairs + $2 < 20
+       OR repairs + $2 <= $4::float8 * (SELECT sum(events_read) FROM reconciler.run_units WHERE run_id = $1))
 RETURNING repairs;
 
 -- name: repair_counters
-SELECT repairs, events_read FROM reconciler.runs WHERE run_id = $1;
+SELECT r.repairs, (SELECT sum(u.events_read) FROM reconciler.run_units u WHERE u.run_id = r.run_id)::int AS events_read
+FROM reconciler.runs r WHERE r.run_id = $1;
 
 -- name: still_writable
 SELECT e.calendar_id, e.event_id, e.body::text AS body
@@ -161,12 +165,10 @@ GROUP BY calendar_id, day;
 -- A unit's result in one statement, once: nothing of it is written unless the unit was still to do.
 WITH unit AS (
     UPDATE reconciler.run_units
-    SET state = $3, counts = $4, observed = $5, error_kind = $6, error_message = $7, parked = $8, finished_at = now()
+    SET state = $3, counts = $4, observed = $5, error_kind = $6, error_message = $7, parked = $8,
+        events_read = greatest(events_read, $9), roster_compared = $10, finished_at = now()
     WHERE run_id = $1 AND account_id = $2 AND state = 'todo'
     RETURNING account_id
-), run AS (
-    UPDATE reconciler.runs SET events_read = events_read + $9::int, rosters_compared = rosters_compared + $10::int
-    WHERE run_id = $1 AND $9::int + $10::int > 0 AND EXISTS (SELECT FROM unit)
 ), states AS (
     INSERT INTO reconciler.event_states (
         calendar_id, event_id, account_id, conferencing, cause, remedy, join_url, provider_name, asked_provider, read_at,

@@ -15,18 +15,28 @@ FROM reconciler.runs WHERE status = 'running' ORDER BY started_at;
 -- name: resume
 UPDATE reconciler.runs SET status = 'running', finished_at = NULL WHERE run_id = $1;
 
+-- name: ended
+SELECT status, summary, refusal FROM reconciler.runs WHERE run_id = $1 AND status <> 'running';
+
+-- name: refuse
+UPDATE reconciler.runs SET refusal = $2 WHERE run_id = $1 AND refusal IS NULL;
+
+-- name: refusal
+SELECT refusal FROM reconciler.runs WHERE run_id = $1;
+
 -- name: plan_units
 INSERT INTO reconciler.run_units (run_id, account_id, deadline, events_due)
-SELECT $18, coalesce(d.account_id, ''), min(d.starts_at), count(*)
-FROM reconciler.due_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) d
-GROUP BY d.account_id
+SELECT $17, coalesce(e.account_id, ''), min(e.starts_at), count(*)
+-- include: due
+GROUP BY e.account_id
 ON CONFLICT (run_id, account_id) DO NOTHING;
 
 -- name: planned
 UPDATE reconciler.runs SET planned_at = now() WHERE run_id = $1;
 
 -- name: is_planned
-SELECT planned_at IS NOT NULL FROM reconciler.runs WHERE run_id = $1;
+-- Locked: any number of processes may plan a run at once, one of them does.
+SELECT planned_at IS NOT NULL FROM reconciler.runs WHERE run_id = $1 FOR NO KEY UPDATE;
 
 -- name: units
 SELECT account_id, deadline, attempt
@@ -41,7 +51,7 @@ SELECT count(*) AS units, coalesce(sum(events_due), 0) AS events,
        count(*) FILTER (WHERE state = 'failed') AS failed,
        count(*) FILTER (WHERE parked) AS parked,
        count(*) FILTER (WHERE state IN ('todo', 'skipped')) AS remaining,
-       count(*) FILTER (WHERE state = 'skipped') AS skipped
+       count(*) FILTER (WHERE state = 'todo') AS todo
 FROM reconciler.run_units
 WHERE run_id = $1;
 
@@ -76,7 +86,8 @@ RETURNING u.account_id;
 -- name: lose_roster
 UPDATE reconciler.runs SET rosters_lost = rosters_lost + 1
 WHERE run_id = $1
-RETURNING rosters_compared, rosters_lost;
+RETURNING rosters_lost, (SELECT count(*) FROM reconciler.run_units WHERE run_id = $1 AND roster_compared)::int
+    AS rosters_compared;
 
 -- name: providers_in_trouble
 -- Per provider, over the future events written within the look-back whose profile is connected: those this run read, and

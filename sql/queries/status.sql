@@ -11,8 +11,9 @@ GROUP BY r.run_id
 ORDER BY r.started_at;
 
 -- name: due
-SELECT count(DISTINCT d.account_id) AS accounts, count(*) AS events, min(d.starts_at) AS soonest
-FROM reconciler.due_events($1, $2) d;
+SELECT count(DISTINCT e.account_id) AS accounts, count(*) AS events, min(e.starts_at) AS soonest
+-- include: due
+;
 
 -- name: open_notices
 SELECT kind, count(*) AS notices, sum(events_affected) AS events

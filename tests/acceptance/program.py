@@ -4,7 +4,8 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -86,6 +87,14 @@ class Running:
         """Send it a signal, if it is still there."""
         if self.alive:
             self.process.send_signal(number)
+
+    async def until(self, condition: Callable[[], bool], within: float = 30.0) -> None:
+        """Wait for something that it does."""
+        give_up = time.monotonic() + within
+        while not condition():
+            assert self.alive, await self.end()
+            assert time.monotonic() < give_up, "it never came to that"
+            await asyncio.sleep(0.01)
 
     async def end(self, within: float = 60.0) -> Done:
         """Wait until it ends."""
@@ -320,7 +329,8 @@ class Town:
         """The tags of each event's audit entries, in order."""
         stories: dict[Key, list[str]] = {}
         for row in self.query(
-            "SELECT calendar_id, event_id, tag FROM reconciler.audit_entries WHERE event_id IS NOT NULL ORDER BY entry_id"
+            "SELECT calendar_id, event_id, tag FROM reconciler.audit_entries"
+            " WHERE event_id IS NOT NULL ORDER BY entry_id"
         ):
             stories.setdefault((row["calendar_id"], row["event_id"]), []).append(row["tag"])
         return stories
@@ -336,7 +346,8 @@ class Town:
 
 def _insert(connection: "psycopg.Connection[Any]", relation: str, row: Mapping[str, Any]) -> None:
     marks = ", ".join(["%s"] * len(row))
-    connection.execute(f"INSERT INTO {relation} ({', '.join(row)}) VALUES ({marks})".encode(), list(row.values()))
+    statement = f"INSERT INTO {relation} ({', '.join(row)}) VALUES ({marks})"  # noqa: S608 - our own names
+    connection.execute(statement.encode(), list(row.values()))
 
 
 def all_day(day: date) -> dict[str, str]:

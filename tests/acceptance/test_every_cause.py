@@ -35,7 +35,7 @@ PERSON, MANAGER = "person", "manager"
 
 ODD_BODY: dict[str, Any] = {
     "summary": "Vorstellungsgespräch – 面接 🎯 “Zoë”",
-    "description": "Zeile 1\n\tZeile 2 \\ \"quoted\" </script> \u2028",
+    "description": 'Zeile 1\n\tZeile 2 \\ "quoted" </script> \u2028',
     "location": {"description": "東京都渋谷区", "lat": "35.6", "long": "139.70"},
     "reminders": [{"minutes": 60}, {"minutes": 0}],
     "x_unknown": {"deep": [[1, {"ü": None}], True, "", []], "big": 12345678901234567890123, "fraction": 0.1},
@@ -562,7 +562,9 @@ def test_the_summary_adds_up(told: Told) -> None:
     summary, want = told.first.done.json, told.want
     causes = Counter(want.causes.values())
     accounts = {p.resident.account.account_id for p in told.town.planted if p.key in want.causes}
-    parked = {p.resident.account.account_id for p in told.town.planted if want.causes.get(p.key) == "account_unauthorized"}
+    parked = {
+        p.resident.account.account_id for p in told.town.planted if want.causes.get(p.key) == "account_unauthorized"
+    }
     failed = {p.resident.account.account_id for p in told.town.planted if want.causes.get(p.key) == "unreadable"}
     assert summary["accounts"] == {
         "due": len(accounts),
@@ -597,7 +599,10 @@ def test_the_summary_is_the_one_in_the_books_and_counts_what_was_asked(told: Tol
     assert run["summary"] == summary
     kinds = Counter(request.kind for request in told.asked)
     counted = {kind: n for kind, n in summary["requests"].items() if kind not in {"retried", "refused"}}
-    assert counted == {"total": kinds.total(), **{k: kinds[k] for k in ("events", "userinfo", "upsert", "batch", "token")}}
+    assert counted == {
+        "total": kinds.total(),
+        **{k: kinds[k] for k in ("events", "userinfo", "upsert", "batch", "token")},
+    }
 
 
 def test_userinfo_is_asked_once_and_only_where_something_is_pending(told: Told) -> None:

@@ -1,12 +1,9 @@
 """No token, secret, relink URL, join URL, body or address in anything it prints or keeps for the books."""
 
 import json
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
-
-import pytest
 
 from reconciler.simulator import Simulator, World
 from reconciler.simulator.faults import Fault
@@ -126,8 +123,62 @@ def _page(next_page: str) -> dict[str, Any]:
     return {"pages": {"next_page": next_page}, "events": []}
 
 
-@pytest.fixture(scope="module")
-async def watched(server: str, template: str) -> AsyncIterator[Watched]:
+def assert_nothing_secret_is_printed(watched: Watched) -> None:
+    for words, done in watched.printed:
+        for text in (done.out, done.err):
+            assert MARK not in text, (words, _around(text, MARK))
+            assert "relink/" not in text, words
+
+
+def assert_no_address_is_printed_by_a_run(watched: Watched) -> None:
+    for words, done in watched.printed:
+        if not words.startswith("explain"):
+            assert ADDRESS not in done.out + done.err, words
+
+
+def _around(text: str, mark: str) -> str:
+    at = text.find(mark)
+    return text[max(0, at - 200) : at + 100]
+
+
+def assert_no_failure_ended_in_a_traceback(watched: Watched) -> None:
+    for words, done in watched.printed:
+        assert "Traceback" not in done.err, words
+        assert done.code != 1, words
+    codes = {words: done.code for words, done in watched.printed}
+    assert codes["run -v --json"] == 3, dict(watched.printed)["run -v --json"]
+
+
+def assert_the_log_lines_of_a_run_are_json_objects(watched: Watched) -> None:
+    done = dict(watched.printed)["run -v --json"]
+    lines = [json.loads(line) for line in done.err.splitlines() if line.startswith("{")]
+    assert len(lines) > 20
+    assert all({"event", "level", "timestamp"} <= line.keys() for line in lines)
+
+
+def assert_the_books_hold_no_secret(watched: Watched) -> None:
+    for relation in (
+        "audit_entries", "runs", "run_units", "run_held", "plans", "plan_items", "incidents", "known_profiles",
+        "request_budget",
+    ):  # fmt: skip
+        for row in watched.town.query(f"SELECT r::text AS text FROM reconciler.{relation} r"):  # noqa: S608
+            assert MARK not in row["text"], (relation, _around(row["text"], MARK))
+            assert "relink/" not in row["text"], relation
+    assert watched.town.query("SELECT 1 FROM reconciler.audit_entries WHERE tag = 'repair:applied'")
+
+
+def assert_links_stay_where_they_belong(watched: Watched) -> None:
+    (linked,) = watched.town.query("SELECT join_url FROM reconciler.event_states WHERE join_url LIKE %s", f"%{MARK}%")
+    assert linked["join_url"] == JOIN
+    relinks = watched.town.query("SELECT kind FROM reconciler.notices WHERE relink_url IS NOT NULL ORDER BY kind")
+    assert [n["kind"] for n in relinks] == ["relink_calendar", "relink_conferencing"]
+
+
+def assert_no_bearer_token_left_for_another_origin(watched: Watched) -> None:
+    assert watched.town.world.violations == []
+
+
+async def test_nothing_secret_leaves_it_on_its_worst_days(server: str, template: str) -> None:
     world = World(seed=5)
     world.settings.rate_per_second, world.settings.rate_per_minute = 100_000, 1_000_000
     world.settings.client_secret = SECRET
@@ -157,62 +208,17 @@ async def watched(server: str, template: str) -> AsyncIterator[Watched]:
             await keep("audit", "replay", "--json")
             await keep("explain", *town.planted[0].key, "--json")
             await keep("explain", *town.planted[1].key)
-            yield Watched(town, program, printed)
-
-
-def test_nothing_secret_is_printed(watched: Watched) -> None:
-    for words, done in watched.printed:
-        for text in (done.out, done.err):
-            assert MARK not in text, (words, _around(text, MARK))
-            assert "relink/" not in text, words
-
-
-def test_no_address_is_printed_by_a_run(watched: Watched) -> None:
-    for words, done in watched.printed:
-        if not words.startswith("explain"):
-            assert ADDRESS not in done.out + done.err, words
-
-
-def _around(text: str, mark: str) -> str:
-    at = text.find(mark)
-    return text[max(0, at - 200) : at + 100]
-
-
-def test_no_failure_ended_in_a_traceback(watched: Watched) -> None:
-    for words, done in watched.printed:
-        assert "Traceback" not in done.err, words
-        assert done.code != 1, words
-    codes = {words: done.code for words, done in watched.printed}
-    assert codes["run -v --json"] == 3, dict(watched.printed)["run -v --json"]
-
-
-def test_the_log_lines_of_a_run_are_json_objects(watched: Watched) -> None:
-    done = dict(watched.printed)["run -v --json"]
-    lines = [json.loads(line) for line in done.err.splitlines() if line.startswith("{")]
-    assert len(lines) > 20
-    assert all({"event", "level", "timestamp"} <= line.keys() for line in lines)
-
-
-def test_the_books_hold_no_secret(watched: Watched) -> None:
-    for relation in (
-        "audit_entries", "runs", "run_units", "run_held", "plans", "plan_items", "incidents", "known_profiles",
-        "request_budget",
-    ):  # fmt: skip
-        for row in watched.town.query(f"SELECT r::text AS text FROM reconciler.{relation} r"):  # noqa: S608
-            assert MARK not in row["text"], (relation, _around(row["text"], MARK))
-            assert "relink/" not in row["text"], relation
-    assert watched.town.query("SELECT 1 FROM reconciler.audit_entries WHERE tag = 'repair:applied'")
-
-
-def test_links_stay_where_they_belong(watched: Watched) -> None:
-    (linked,) = watched.town.query("SELECT join_url FROM reconciler.event_states WHERE join_url LIKE %s", f"%{MARK}%")
-    assert linked["join_url"] == JOIN
-    relinks = watched.town.query("SELECT kind FROM reconciler.notices WHERE relink_url IS NOT NULL ORDER BY kind")
-    assert [n["kind"] for n in relinks] == ["relink_calendar", "relink_conferencing"]
-
-
-def test_no_bearer_token_left_for_another_origin(watched: Watched) -> None:
-    assert watched.town.world.violations == []
+            watched = Watched(town, program, printed)
+            for assert_so in (
+                assert_no_failure_ended_in_a_traceback,
+                assert_nothing_secret_is_printed,
+                assert_no_address_is_printed_by_a_run,
+                assert_the_log_lines_of_a_run_are_json_objects,
+                assert_the_books_hold_no_secret,
+                assert_links_stay_where_they_belong,
+                assert_no_bearer_token_left_for_another_origin,
+            ):
+                assert_so(watched)
 
 
 async def test_a_failure_nobody_thought_of_tells_no_secret_either(program: Program, town: Town) -> None:

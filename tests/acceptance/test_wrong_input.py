@@ -12,6 +12,8 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import pytest
 
+from reconciler.config import load_settings
+from reconciler.ports import WrongConfiguration
 from reconciler.simulator import Simulator
 from reconciler.simulator.faults import Fault
 from tests.acceptance.program import Done, Program, Town, settings_for
@@ -69,7 +71,7 @@ async def speaking(answer: bytes) -> AsyncIterator[int]:
 # ---------------------------------------------------------------- the database
 
 
-@pytest.mark.parametrize("command", [("run",), ("plan", "--json"), ("migrate",), ("status",)])
+@pytest.mark.parametrize("command", [("run", "--json"), ("migrate",)])
 async def test_no_database_at_all(program: Program, command: tuple[str, ...]) -> None:
     address = f"postgresql://reconciler:hunter2@127.0.0.1:{nowhere()}/app"
     done = await program(*command, env={"RECONCILER_DATABASE_URL": address})
@@ -84,25 +86,27 @@ async def test_something_else_answers_in_place_of_the_database(program: Program)
     assert "hunter2" not in done.err
 
 
-@pytest.mark.parametrize("command", ["run", "migrate"])
-async def test_an_unknown_login(program: Program, command: str) -> None:
+async def test_an_unknown_login(program: Program) -> None:
     parts = urlsplit(program.settings["RECONCILER_DATABASE_URL"])
     address = urlunsplit(parts._replace(netloc=f"nobody_here:hunter2@{parts.netloc.rpartition('@')[2]}"))
-    done = await program(command, env={"RECONCILER_DATABASE_URL": address})
+    done = await program("migrate", env={"RECONCILER_DATABASE_URL": address})
     told(done, CONFIGURATION, "RECONCILER_DATABASE_URL", "nobody_here")
     assert "hunter2" not in done.err
 
 
-@pytest.mark.parametrize("command", ["run", "migrate"])
-async def test_an_unknown_database(program: Program, command: str) -> None:
+async def test_an_unknown_database(program: Program) -> None:
     address = urlunsplit(urlsplit(program.settings["RECONCILER_DATABASE_URL"])._replace(path="/not_there"))
-    done = await program(command, env={"RECONCILER_DATABASE_URL": address})
+    done = await program("run", env={"RECONCILER_DATABASE_URL": address})
     told(done, CONFIGURATION, "RECONCILER_DATABASE_URL", "not_there")
 
 
-@pytest.mark.parametrize("command", ["run", "migrate"])
 @pytest.mark.parametrize(
-    "address", ["reconciler:hunter2@db", "mysql://u:hunter2@db/app", "postgresql://u:hunter2@db:port/app"]
+    "command, address",
+    [
+        ("run", "reconciler:hunter2@db"),
+        ("migrate", "mysql://u:hunter2@db/app"),
+        ("migrate", "postgresql://u:hunter2@db:port/app"),
+    ],
 )
 async def test_an_address_that_is_none(program: Program, command: str, address: str) -> None:
     done = await program(command, env={"RECONCILER_DATABASE_URL": address})
@@ -110,8 +114,10 @@ async def test_an_address_that_is_none(program: Program, command: str, address: 
     assert "hunter2" not in done.err
 
 
-@pytest.mark.parametrize("command", [("run",), ("plan",), ("status",), ("explain", "c", "e"), ("audit", "verify")])
-async def test_a_database_that_is_not_migrated(empty_database: str, cronofy: Simulator, command: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("command", [("run",), ("explain", "c", "e")])
+async def test_a_database_that_is_not_migrated(
+    empty_database: str, cronofy: Simulator, command: tuple[str, ...]
+) -> None:
     told(await Program(settings_for(empty_database, cronofy.url))(*command), CONFIGURATION, "reconciler migrate")
 
 
@@ -160,48 +166,66 @@ async def test_wrong_client_credentials(program: Program, town: Town) -> None:
 # ---------------------------------------------------------------- settings
 
 
+WRONG_VALUES = [
+    ("LOG_LEVEL", "loud"),
+    ("LOG_FORMAT", "xml"),
+    ("GRACE", "soon"),
+    ("HORIZON", "-5d"),
+    ("RATE_SHARE", "1.5"),
+    ("RATE_PER_MINUTE", "0"),
+    ("RATE_PER_SECOND", "inf"),
+    ("CONCURRENCY", "many"),
+    ("MAX_REPAIRS", "-1"),
+    ("MAX_REPAIR_SHARE", "nan"),
+    ("SUBSTITUTE", "maybe"),
+    ("ENGINE", "cloud"),
+    ("HTTP_TIMEOUT", "500ms"),
+]
+
+
+async def test_all_wrong_values_are_named_at_once(program: Program) -> None:
+    wrong = {f"RECONCILER_{name}": value for name, value in WRONG_VALUES}
+    told(await program("run", env=wrong), CONFIGURATION, *wrong)
+
+
 @pytest.mark.parametrize(
     "name, value",
     [
-        ("LOG_LEVEL", "loud"),
-        ("LOG_FORMAT", "xml"),
-        ("GRACE", "soon"),
-        ("GRACE", "-5m"),
+        *WRONG_VALUES,
         ("GRACE", "0"),
+        ("GRACE", "900000d"),
         ("HORIZON", "201d"),
         ("LOOKBACK", "900000d"),
         ("ESCALATE_AFTER", "900000d"),
-        ("RATE_SHARE", "1.5"),
-        ("RATE_PER_MINUTE", "0"),
-        ("RATE_PER_SECOND", "inf"),
+        ("MAX_DURATION", "900000d"),
         ("RATE_PER_SECOND", "nan"),
-        ("CONCURRENCY", "many"),
         ("CONCURRENCY", "0"),
-        ("MAX_REPAIRS", "-1"),
-        ("MAX_REPAIR_SHARE", "nan"),
-        ("SUBSTITUTE", "maybe"),
-        ("ENGINE", "cloud"),
         ("HTTP_TIMEOUT", "900000d"),
-        ("TOKEN_KEYS", "too short"),
-        ("CRONOFY_URL", "http://api.cronofy.com"),
-        ("CRONOFY_URL", "api.cronofy.com"),
         ("DATABASE_URL_FILE", "/not/there"),
     ],
 )
-async def test_a_setting_of_no_known_value(program: Program, name: str, value: str) -> None:
-    done = await program("run", env={f"RECONCILER_{name}": value})
-    told(done, CONFIGURATION, f"RECONCILER_{name}")
+def test_a_wrong_value_is_refused_by_its_name(name: str, value: str) -> None:
+    with pytest.raises(WrongConfiguration, match=f"RECONCILER_{name}"):
+        load_settings({f"RECONCILER_{name}": value})
 
 
-@pytest.mark.parametrize("name", ["DATABASE_URL", "CRONOFY_CLIENT_ID", "CRONOFY_CLIENT_SECRET"])
-@pytest.mark.parametrize("value", [None, ""])
-async def test_a_missing_setting(program: Program, name: str, value: str | None) -> None:
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("LOOKBACK", "900000d"),
+        ("TOKEN_KEYS", "too short"),
+        ("CRONOFY_URL", "http://api.cronofy.com"),
+        ("CRONOFY_URL", "api.cronofy.com"),
+    ],
+)
+async def test_a_wrong_value_ends_the_run_before_it_begins(program: Program, name: str, value: str) -> None:
     told(await program("run", env={f"RECONCILER_{name}": value}), CONFIGURATION, f"RECONCILER_{name}")
 
 
-async def test_all_wrong_settings_are_named_at_once(program: Program) -> None:
-    wrong: dict[str, str | None] = {"RECONCILER_GRACE": "x", "RECONCILER_CONCURRENCY": "y"}
-    told(await program("run", env=wrong), CONFIGURATION, "RECONCILER_GRACE", "RECONCILER_CONCURRENCY")
+async def test_missing_settings(program: Program) -> None:
+    told(await program("run", env={"RECONCILER_DATABASE_URL": None}), CONFIGURATION, "RECONCILER_DATABASE_URL")
+    nameless = {"RECONCILER_CRONOFY_CLIENT_ID": None, "RECONCILER_CRONOFY_CLIENT_SECRET": ""}
+    told(await program("run", env=nameless), CONFIGURATION, *nameless)
 
 
 async def test_a_setting_of_no_known_name_is_named_and_does_no_harm(program: Program) -> None:
@@ -226,21 +250,16 @@ async def test_a_secret_may_stand_in_a_file(program: Program, tmp_path: Path) ->
         ("run", "--account", ""),
         ("run", "--account", " acc_1"),
         ("run", "--account", b"acc_\xff"),
-        ("run", "--customer", b"M\xfcller"),
         ("run", "--reason", b"na\xefve"),
         ("run", "--event", "cal_1"),
-        ("run", "--event", "/evt"),
         ("run", "--event", b"cal_1/\xff"),
         ("run", "--cause", "bad_luck"),
         ("run", "--starting-before", "tomorrow"),
-        ("run", "--starting-before", "99999999d"),
         ("run", "--starting-after", "0001-01-01T00:00+14:00"),
         ("run", "--written-after", "9999-12-31T23:59-14:00"),
         ("run", "--max-duration", "soon"),
         ("run", "--max-duration", "-5m"),
         ("run", "--verify-after", "99999999999d"),
-        ("run", "--frequency", "1"),
-        ("explain", "cal_1"),
         ("explain", "cal_1", b"\xff"),
         ("audit", "replay", "--run", "the-last-one"),
         ("plan", "--dry-run"),
@@ -305,9 +324,7 @@ async def test_rows_that_make_no_sense_cost_only_themselves(program: Program, to
     far = stranger.event(stranger.connect())
     orphan = who.event(old, account_id="acc_nobody")
     town.move_in()
-    town.query(
-        "UPDATE reconciler.events SET body = 'null'::jsonb WHERE event_id = %s", odd["null"].row["event_id"]
-    )
+    town.query("UPDATE reconciler.events SET body = 'null'::jsonb WHERE event_id = %s", odd["null"].row["event_id"])
     done = await program("run", "--json")
     assert done.code == PARTIAL, done.err
     assert "Traceback" not in done.err
@@ -378,9 +395,7 @@ async def test_moments_without_end_do_no_harm(program: Program, town: Town) -> N
     written = who.event(zoom, stuck=True)
     ends = who.event(zoom, link=True)
     town.move_in()
-    town.query(
-        "UPDATE reconciler.events SET written_at = '-infinity' WHERE event_id = %s", written.row["event_id"]
-    )
+    town.query("UPDATE reconciler.events SET written_at = '-infinity' WHERE event_id = %s", written.row["event_id"])
     town.query("UPDATE reconciler.events SET ends_at = 'infinity' WHERE event_id = %s", ends.row["event_id"])
     for _ in range(2):
         done = await program("run", "--json", *EVERYTHING)
@@ -395,8 +410,7 @@ async def test_a_database_that_goes_away_midway_is_one_clear_line(program: Progr
     town.move_in()
     town.world.settings.latency = 0.4
     running = await program.start("run", env={"RECONCILER_CONCURRENCY": "1"})
-    while len(town.world.requests) < 2:
-        await asyncio.sleep(0.02)
+    await running.until(lambda: len(town.world.requests) >= 2)
     name = urlsplit(town.dsn).path.strip("/")
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])

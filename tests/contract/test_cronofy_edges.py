@@ -231,7 +231,7 @@ async def test_a_hold_of_another_process_is_heard() -> None:
 
 
 async def test_who_misses_a_place_takes_another_but_not_for_ever() -> None:
-    budget, meter, moments = FakeBudget([0.1] * 3), FakeMeter(), iter([0.0, 0.2, 0.2, 0.3])
+    budget, meter, moments = FakeBudget([0.1] * 3), FakeMeter(), iter([0.0, 0.0, 0.2, 0.2, 0.2, 0.3])
     await Pacer(budget, meter, FakeSleep(), lambda: next(moments)).pace("events")
     assert budget.reserved == [1, 1]
     late = itertools.count()

@@ -7,14 +7,15 @@ import pytest
 
 from reconciler.domain.casework import Observed
 from reconciler.domain.cause import Cause
-from reconciler.domain.evidence import CalendarFact, Evidence, KnownProfile, NotListed, RosterFact
+from reconciler.domain.event import BodyState
+from reconciler.domain.evidence import CalendarFact, Evidence, KnownProfile, NotListed, RosterFact, Unreadable
 from reconciler.domain.evidence_json import evidence_json
 from reconciler.domain.ids import ProfileId
 from reconciler.domain.policy import Policy
-from reconciler.domain.remedy import Notify, Reupsert, Wait
+from reconciler.domain.remedy import Notify, ProviderChange, Reupsert, Wait
 from reconciler.domain.roster import Calendar
 from reconciler.domain.times import Instant
-from reconciler.pipeline.judge import gather, judge, observe, roster_fact, with_roster
+from reconciler.pipeline.judge import gather, judge, observe, restored, roster_fact, with_roster
 from tests.builders import (
     CALENDAR,
     DAY,
@@ -22,6 +23,7 @@ from tests.builders import (
     MINUTE,
     NOW,
     POLICY,
+    a_body,
     a_calendar,
     a_case,
     a_caseload,
@@ -162,6 +164,44 @@ def test_only_what_an_outage_would_explain_waits_for_the_end_of_the_run(evidence
     if waits and evidence.provider:
         during = judged(replace(evidence, open_incidents=(evidence.provider,)))
         assert during.cause is Cause.PROVIDER_OUTAGE
+
+
+# ---------------------------------------------------------------- the application wrote while we did
+
+OVERTAKEN = a_case(overtaken=True)
+
+
+def test_where_an_older_body_of_ours_may_have_arrived_last_the_applications_is_sent_again() -> None:
+    item = judge(OVERTAKEN, some_evidence(written_ago=MINUTE), POLICY)
+    again = restored(item)
+    assert again.remedy == Reupsert(ProfileId("pro_1"), "zoom", ProviderChange.SAME, restores=True)
+    assert replace(again, remedy=item.remedy) == item
+
+
+@pytest.mark.parametrize(
+    "evidence",
+    [
+        some_evidence(read=linked()),
+        some_evidence(read=found(deleted=True)),
+        some_evidence(read=found(start=Instant(NOW))),
+        some_evidence(read=NotListed(1)),
+        some_evidence(read=Unreadable("timeout", "")),
+        *(some_evidence(body=a_body(state)) for state in BodyState if state is not BodyState.USABLE),
+    ],
+)
+def test_nothing_is_sent_again_that_is_settled_or_not_listed_or_has_no_usable_body(evidence: Evidence) -> None:
+    item = judge(OVERTAKEN, evidence, POLICY)
+    assert restored(item) is item
+
+
+def test_what_nobody_overtook_is_not_sent_again() -> None:
+    item = judged(some_evidence(written_ago=MINUTE))
+    assert restored(item) is item
+
+
+def test_what_was_overtaken_does_not_wait_for_the_end_of_the_run() -> None:
+    assert judged().waits_for_the_run
+    assert not judge(OVERTAKEN, some_evidence(), POLICY).waits_for_the_run
 
 
 # ---------------------------------------------------------------- what is observed of providers

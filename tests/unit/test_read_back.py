@@ -7,11 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.domain.event import NO_BODY, CalendarEvent
+from reconciler.domain.ids import CalendarId
 from reconciler.domain.times import AllDay, starts_by
-from reconciler.pipeline.read_back import window_for
-from reconciler.ports import Window
+from reconciler.domain.windows import pages
+from reconciler.pipeline.read_back import Call, PageSize, cheapest_calls, window_for
+from reconciler.ports import Listing, Window
 from tests import strategies
-from tests.builders import DAY, HOUR, MINUTE, NOW, a_body, an_event
+from tests.builders import CALENDAR, DAY, HOUR, MINUTE, NOW, a_body, an_event
 
 TODAY = NOW.date()
 LAST = TODAY + timedelta(days=201)
@@ -68,3 +70,64 @@ def test_every_whole_day_is_within_the_window_whatever_its_zone(ahead: int, tzid
     day = TODAY + timedelta(days=ahead)
     window = window_for([whole_day(day, tzid)], NOW)
     assert window.since <= day < window.until
+
+
+# ---------------------------------------------------------------- the cheapest listings
+
+OTHER = CalendarId("cal_other")
+SOON, LATE = an_event("evt-1", starts_in=2 * DAY), an_event("evt-2", starts_in=20 * DAY)
+
+
+def on_day(ahead: int) -> Window:
+    return Window(TODAY + ahead * DAY, TODAY + (ahead + 1) * DAY)
+
+
+def test_one_listing_is_asked_for_where_little_lies_between() -> None:
+    assert cheapest_calls([SOON, LATE], {CALENDAR: {TODAY + 9 * DAY: 3}}, 100, NOW) == [
+        Call(window_for([SOON, LATE], NOW))
+    ]
+
+
+def test_a_full_page_between_is_not_listed() -> None:
+    density = {CALENDAR: {TODAY + 9 * DAY: 250}}
+    assert cheapest_calls([LATE, SOON], density, 100, NOW) == [Call(on_day(2)), Call(on_day(20))]
+
+
+def test_other_calendars_are_left_out_where_that_saves_a_request() -> None:
+    busy = {CALENDAR: {TODAY + 9 * DAY: 3}, OTHER: {TODAY + 9 * DAY: 250}}
+    calls = cheapest_calls([SOON, LATE], busy, 100, NOW)
+    assert calls == [Call(window_for([SOON, LATE], NOW), (CALENDAR,))]
+
+
+def test_other_calendars_are_listed_too_where_that_costs_nothing() -> None:
+    quiet = {CALENDAR: {TODAY + 9 * DAY: 3}, OTHER: {TODAY + 9 * DAY: 40}}
+    assert cheapest_calls([SOON, LATE], quiet, 100, NOW) == [Call(window_for([SOON, LATE], NOW))]
+
+
+@given(
+    st.lists(st.integers(1, 199), min_size=1, max_size=6),
+    st.dictionaries(st.integers(1, 199), st.integers(1, 300), max_size=6),
+    st.sampled_from((1, 50, 100)),
+)
+def test_the_listings_cover_every_event_for_no_more_than_one_window_costs(
+    due: list[int], there: dict[int, int], page_size: int
+) -> None:
+    events = [an_event(f"evt-{n}", starts_in=ahead * DAY) for n, ahead in enumerate(due)]
+    per_day = {TODAY + ahead * DAY: number for ahead, number in there.items()}
+    calls = cheapest_calls(events, {CALENDAR: per_day}, page_size, NOW)
+
+    def cost(window: Window) -> int:
+        return pages(sum(n for day, n in per_day.items() if window.since <= day < window.until), page_size)
+
+    for event in events:
+        assert any(c.window.since <= event.starts_at.date() < c.window.until for c in calls)
+    assert sum(cost(c.window) for c in calls) <= cost(window_for(events, NOW))
+
+
+def test_the_size_of_a_page_is_learnt_from_a_listing_that_shows_it() -> None:
+    size = PageSize()
+    guess = size.events
+    size.learn(Listing({}))
+    assert size.events == guess
+    size.learn(Listing({}, page_size=250))
+    assert size.events == 250

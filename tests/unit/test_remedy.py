@@ -488,6 +488,9 @@ EVERY_REMEDY: tuple[Remedy, ...] = (
     Reupsert(ProfileId("pro_2"), "zoom", ProviderChange.SAME, Drift("2026-03-05", "2026-03-06")),
     Reupsert(ProfileId("pro_2"), "zoom", ProviderChange.CHANGED),
     Reupsert(ProfileId("default"), None, ProviderChange.UNKNOWN),
+    Reupsert(ProfileId("pro_2"), "zoom", ProviderChange.SAME, undoes="run-1"),
+    Reupsert(ProfileId("pro_2"), "zoom", ProviderChange.SAME, undoes="run-2"),
+    Reupsert(ProfileId("pro_2"), "zoom", ProviderChange.SAME, restores=True),
     Notify(NoticeKind.RELINK_CONFERENCING, ProfileId("pro_1"), "zoom"),
     Notify(NoticeKind.RELINK_CALENDAR, ProfileId("pro_1"), "zoom"),
     Notify(NoticeKind.CONNECT_CONFERENCING),
@@ -512,6 +515,14 @@ def test_what_is_stored_of_a_remedy_names_its_parts() -> None:
         "provider_name": "zoom",
         "provider_change": "changed",
         "drift": {"start": "a", "end": "b"},
+    }
+    assert remedy_json(Reupsert(ProfileId("default"), None, ProviderChange.UNKNOWN, undoes="run-1", restores=True)) == {
+        "remedy": "reupsert",
+        "profile_id": "default",
+        "provider_name": None,
+        "provider_change": "unknown",
+        "undoes": "run-1",
+        "restores": True,
     }
     assert remedy_json(Notify(NoticeKind.CONNECT_CONFERENCING)) == {
         "remedy": "notify",
@@ -605,4 +616,5 @@ def test_the_replacement_is_never_the_lost_nor_a_refused_nor_a_disconnected_prof
 def test_the_evidence_that_these_properties_draw_leads_to_each_remedy(kind: type[Remedy]) -> None:
     """Guards the properties above from passing on nothing."""
     generate_only = settings(derandomize=True, database=None, phases=[Phase.generate], max_examples=1000)
-    assert find(strategies.overdue_evidence(), lambda e: isinstance(remedy(e), kind), settings=generate_only)
+    drawn = find(strategies.overdue_evidence(), lambda e: isinstance(remedy(e), kind), settings=generate_only)
+    assert isinstance(remedy(drawn), kind)

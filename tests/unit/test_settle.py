@@ -22,7 +22,7 @@ from reconciler.domain.remedy import Leave, NoticeKind, Reupsert, Settle, choose
 from reconciler.domain.roster import Roster
 from reconciler.domain.state import EventState
 from reconciler.domain.times import Instant
-from reconciler.pipeline.judge import Judged
+from reconciler.pipeline.judge import Judged, restored
 from reconciler.pipeline.settle import Settled, settle
 from tests import strategies
 from tests.builders import (
@@ -302,6 +302,20 @@ def test_without_a_link_a_lost_answer_stays_in_doubt_and_the_question_is_closed(
 
 def test_an_unread_account_leaves_a_doubt_for_the_next_look() -> None:
     assert settled(item(some_evidence(read=Unreadable("timeout", "")), **IN_DOUBT)).entries == ()
+
+
+def test_a_write_of_the_application_that_overtook_ours_is_told() -> None:
+    one = item(overtaken=True)
+    result = settled(one)
+    assert tags(result) == [AuditTag.REPAIR_OVERTAKEN, AuditTag.EVENT_JUDGED]
+    assert result.entries[0].after == {"written_at": one.case.event.written_at.isoformat()}
+
+
+def test_the_applications_body_that_is_put_back_is_no_repair() -> None:
+    one = restored(item(overtaken=True))
+    result = settled(one, outcomes={one.key: Applied()})
+    assert tags(result) == [AuditTag.REPAIR_OVERTAKEN, AuditTag.REPAIR_APPLIED]
+    assert nonzero(result.counts["outcomes"]) == {}
 
 
 # ---------------------------------------------------------------- held and drifted

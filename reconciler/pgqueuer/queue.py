@@ -1,0 +1,111 @@
+"""PgQueuer's queue in a schema of our own, with the owner asked wherever PgQueuer does not ask."""
+
+import json
+import logging
+from collections.abc import Sequence
+from datetime import timedelta
+from uuid import UUID
+
+import structlog
+from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
+from pgqueuer.adapters.persistence.qb import QueryBuilderEnvironment, QueryQueueBuilder, QuerySchedulerBuilder
+from pgqueuer.domain.settings import DBSettings, Durability
+from pgqueuer.domain.types import JOB_STATUS, Channel, JobId, QueueManagerId
+from pgqueuer.models import Job, TracebackRecord
+from pgqueuer.queries import Queries
+
+from reconciler.domain.casework import Unit
+from reconciler.domain.ids import AccountId
+from reconciler.postgres.pool import Connection
+from reconciler.postgres.statements import statements
+
+_SQL = statements("engine")
+
+CHANNEL = Channel("reconciler_queue")
+SETTINGS = DBSettings(  # every name, so that no variable of the environment moves one of them
+    prefix="",
+    db_schema="reconciler_queue",
+    channel=CHANNEL,
+    function="fn_pgqueuer_changed",
+    trigger="tg_pgqueuer_changed",
+    queue_status_type="pgqueuer_status",
+    queue_table="pgqueuer",
+    queue_table_log="pgqueuer_log",
+    statistics_table="pgqueuer_statistics",
+    schedules_table="pgqueuer_schedules",
+    durability=Durability.durable,
+    widen_id=True,
+)
+AT_ONCE = 1000
+"""Units enqueued by one statement."""
+
+_INT4 = 2**31 - 1
+
+
+def entrypoint(run_id: UUID) -> str:
+    """A run's name in the queue: each is an entrypoint of its own, so that it is claimed, counted and pruned alone."""
+    return f"run:{run_id}"
+
+
+class OwnedQueries(Queries):
+    """PgQueuer's statements on one connection; heartbeats, completions and returns touch only what is still ours."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(
+            AsyncpgDriver(connection),  # type: ignore[arg-type]  # it asks for a connection of any record type
+            qbe=QueryBuilderEnvironment(SETTINGS),
+            qbq=QueryQueueBuilder(SETTINGS),
+            qbs=QuerySchedulerBuilder(SETTINGS),
+        )
+        self.owner: QueueManagerId | None = None
+
+    async def log_jobs(self, job_status: list[tuple[Job, JOB_STATUS, TracebackRecord | None]]) -> None:
+        """Take what is finished off the queue."""
+        await self.driver.execute(
+            _SQL["complete"],
+            [job.id for job, _, _ in job_status],
+            [job.queue_manager_id for job, _, _ in job_status],
+            [status for _, status, _ in job_status],
+        )
+
+    async def retry_job(self, job: Job, delay: timedelta, traceback_record: TracebackRecord | None) -> None:
+        """Give a claim back."""
+        del traceback_record
+        await self.driver.execute(_SQL["give_back"], job.id, job.queue_manager_id, delay)
+
+    async def update_heartbeat(self, job_ids: list[JobId]) -> None:
+        """Say that what we have in hand is being worked."""
+        await self.driver.execute(_SQL["beat"], list(set(job_ids)), self.owner)
+
+    async def enqueue_units(self, units: Sequence[Unit]) -> int:
+        """Queue units that are not in the queue yet, soonest deadline first; how many."""
+        if not units:
+            return 0
+        ids = await self.enqueue(
+            [entrypoint(u.run_id) for u in units],
+            [json.dumps({"run_id": str(u.run_id), "account_id": u.account_id}).encode() for u in units],
+            [max(-_INT4, -int(u.deadline.timestamp())) for u in units],
+            dedupe_key=[f"{u.run_id}:{u.account_id}" for u in units],
+            on_conflict="skip",
+        )
+        return sum(job_id is not None for job_id in ids)
+
+
+def unit_of(job: Job) -> tuple[UUID, AccountId]:
+    """The run and the account that a queue row stands for."""
+    ids = json.loads(job.payload or b"{}")
+    return UUID(ids["run_id"]), AccountId(ids["account_id"])
+
+
+class _Forward(logging.Handler):
+    """PgQueuer's warnings as one line of ours; its tracebacks may quote rows."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        structlog.get_logger().warning("queue", said=record.getMessage()[:200])
+
+
+def quiet_logs() -> None:
+    """Let PgQueuer log through ours."""
+    logger = logging.getLogger("pgqueuer")
+    if not any(isinstance(handler, _Forward) for handler in logger.handlers):
+        logger.handlers, logger.propagate = [_Forward(logging.WARNING)], False

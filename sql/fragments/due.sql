@@ -1,0 +1,39 @@
+-- Which events are due. Planning, working and counting include this one text, so that they cannot disagree.
+-- $1 now, $2 horizon, $3 settled ones with a link too, $4 whatever next_read_at says; $5 to $16 the scope, null: no limit.
+FROM reconciler.events e
+LEFT JOIN reconciler.accounts a ON a.account_id = e.account_id
+LEFT JOIN reconciler.event_states s ON s.calendar_id = e.calendar_id AND s.event_id = e.event_id
+WHERE e.starts_at > $1::timestamptz AND e.starts_at <= $1::timestamptz + $2::interval
+  AND e.cancelled_at IS NULL AND e.profile_id IS NOT NULL AND e.profile_id NOT IN ('none', 'explicit')
+  AND (a.account_id IS NULL OR a.state = 'active')
+  AND (CASE WHEN s.settled_at IS NULL
+            THEN $4::boolean OR s.next_read_at IS NULL OR s.next_read_at <= $1::timestamptz
+                 OR e.starts_at <= $1::timestamptz + interval '24 hours'
+            ELSE ($3::boolean AND s.conferencing = 'assigned') END
+       OR e.written_at > s.settled_at OR e.written_at <> s.seen_written_at)
+  AND ($5::text[] IS NULL OR e.account_id = ANY ($5::text[]))
+  AND ($6::text[] IS NULL OR a.customer = ANY ($6::text[]))
+  AND ($7::text[] IS NULL OR a.account_manager = ANY ($7::text[]))
+  AND ($9::text[] IS NULL OR e.profile_id = ANY ($9::text[]))
+  AND ($11::text[] IS NULL OR (e.calendar_id, e.event_id) IN (SELECT * FROM unnest($10::text[], $11::text[])))
+  AND ($12::timestamptz IS NULL OR e.starts_at < $12::timestamptz)
+  AND ($13::timestamptz IS NULL OR e.starts_at >= $13::timestamptz)
+  AND ($14::timestamptz IS NULL OR e.written_at < $14::timestamptz)
+  AND ($15::timestamptz IS NULL OR e.written_at >= $15::timestamptz)
+  AND ($16::text[] IS NULL OR s.cause = ANY ($16::text[]))
+  AND ($8::text[] IS NULL
+       OR NOT EXISTS (SELECT FROM reconciler.known_profiles k WHERE k.account_id = e.account_id)
+       OR CASE
+            WHEN e.profile_id = 'default' THEN EXISTS (
+                SELECT FROM reconciler.known_profiles k
+                WHERE k.account_id = e.account_id AND k.kind = 'conferencing' AND k.listed
+                  AND k.provider_name = ANY ($8::text[]))
+            WHEN e.profile_id = 'integrated' THEN EXISTS (
+                SELECT FROM reconciler.known_profiles k
+                WHERE k.account_id = e.account_id AND k.kind = 'calendar' AND k.listed
+                  AND CASE k.provider_name WHEN 'google' THEN 'google_meet' ELSE 'ms_teams_for_business' END
+                      = ANY ($8::text[]))
+            ELSE coalesce((SELECT k.provider_name = ANY ($8::text[]) FROM reconciler.known_profiles k
+                  WHERE k.account_id = e.account_id AND k.profile_id = e.profile_id AND k.kind = 'conferencing'),
+                 true)
+          END)

@@ -1,0 +1,174 @@
+"""The schema: brought up to date by anybody at any time, over the application's own tables, with the least rights."""
+
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import psycopg
+import pytest
+
+from reconciler.postgres.schema_dump import schema_dump
+from reconciler.postgres.statements import sql_folder
+from reconciler.simulator import Simulator
+from tests.acceptance.program import DAYS_AGO, Planted, Program, Town, query, settings_for
+
+MIGRATIONS = sorted(path.stem for path in (sql_folder() / "migrations").glob("*.sql"))
+SCHEMA = (sql_folder() / "schema.sql").read_text(encoding="utf-8")
+CONFIGURATION = 78
+
+
+def people(town: Town) -> Planted:
+    """Somebody with a link, somebody to relink, and an event to repair."""
+    town.resident().event("default", link=True)
+    waiting = town.resident()
+    waiting.event(waiting.connect(connected=False))
+    revoked = town.resident()
+    revoked.event(revoked.connect())
+    revoked.account.revoke()
+    renewed = town.resident(token_expires_at=town.now)
+    renewed.event(renewed.connect(), link=True)
+    renewed.account.expire_token()
+    who = town.resident()
+    event = who.event("pro_gone", age=DAYS_AGO, stuck=True)
+    who.connect()
+    return event
+
+
+async def test_it_says_what_it_did_and_does_it_once(empty_database: str, cronofy: Simulator) -> None:
+    program = Program(settings_for(empty_database, cronofy.url))
+    first = await program("migrate")
+    assert (first.code, first.err) == (0, "")
+    assert first.out.splitlines() == [
+        *(f"applied {name}" for name in MIGRATIONS),
+        f"{len(MIGRATIONS)} migrations applied, 0 had been applied before",
+    ]
+    again = await program("migrate")
+    assert (again.code, again.out) == (0, f"0 migrations applied, {len(MIGRATIONS)} had been applied before\n")
+    assert schema_dump(empty_database) == SCHEMA
+    assert (await program("run")).code == 0
+
+
+async def test_two_at_once_apply_each_migration_once(empty_database: str, cronofy: Simulator) -> None:
+    program = Program(settings_for(empty_database, cronofy.url))
+    running = [await program.start("migrate") for _ in range(2)]
+    done = [await process.end() for process in running]
+    assert [d.code for d in done] == [0, 0], done
+    applied = [line for d in done for line in d.out.splitlines() if line.startswith("applied ")]
+    assert sorted(applied) == [f"applied {name}" for name in MIGRATIONS]
+
+
+async def test_only_the_client_settings_may_be_missing(empty_database: str) -> None:
+    assert (await Program({"RECONCILER_DATABASE_URL": empty_database})("migrate")).code == 0
+
+
+async def test_views_may_stand_in_place_of_both_relations(program: Program, town: Town) -> None:
+    event = people(town)
+    town.query("DROP TABLE reconciler.accounts")
+    town.query("DROP TABLE reconciler.events")
+    town.query("CREATE SCHEMA app")
+    town.query(
+        'CREATE TABLE app.person (id serial PRIMARY KEY, cronofy_sub text UNIQUE, region text, "accessToken" text,'
+        ' "refreshToken" text, expires timestamptz, full_name text, mail varchar(200), company text, owner text,'
+        " state text NOT NULL DEFAULT 'active', why text, touched timestamptz DEFAULT now())"
+    )
+    town.query(
+        "CREATE TABLE app.booking (id bigserial PRIMARY KEY, cal text, ref text, sub text, starting timestamptz,"
+        " ending timestamptz, asked varchar(60), payload jsonb, saved timestamptz, dropped timestamptz,"
+        " UNIQUE (cal, ref))"
+    )
+    town.query(
+        'CREATE VIEW reconciler.accounts AS SELECT cronofy_sub AS account_id, region AS data_center, "accessToken" AS'
+        ' access_token, "refreshToken" AS refresh_token, expires AS token_expires_at, full_name AS name, mail AS email,'
+        " company AS customer, owner AS account_manager, state, why AS parked_reason, touched AS updated_at"
+        " FROM app.person"
+    )
+    town.query(
+        "CREATE VIEW reconciler.events AS SELECT cal AS calendar_id, ref AS event_id, sub AS account_id, starting AS"
+        " starts_at, ending AS ends_at, asked AS profile_id, payload AS body, saved AS written_at,"
+        " dropped AS cancelled_at FROM app.booking"
+    )
+    town.move_in()
+    assert (await program("migrate")).code == 0
+    done = await program("run", "--json", env={"RECONCILER_MAX_REPAIR_SHARE": "1"})
+    assert done.code == 0, done
+    assert done.json["outcomes"]["repaired"] == 1
+    new = event.resident.account.conferencing_profiles[0].profile_id
+    assert event.event.writes == [event.asking_for(new)]
+    (booking,) = town.query("SELECT * FROM app.booking WHERE ref = %s", event.row["event_id"])
+    assert (booking["asked"], booking["payload"]) == (new, event.asking_for(new))
+    parked = town.query("SELECT state FROM app.person WHERE state = 'parked' AND why IS NOT NULL")
+    assert len(parked) == 1
+    assert len(town.query('SELECT 1 FROM app.person WHERE expires > now() AND "accessToken" IS NOT NULL')) == 1
+    explained = await program("explain", *event.key)
+    assert (explained.code, "Cronofy accepted the write" in explained.out) == (0, True)
+    assert (await program("plan", "--json", "--customer", "Nordlicht GmbH")).code == 0
+
+
+@pytest.fixture
+def worker(town: Town, program: Program) -> Program:
+    """The program under a login that has the worker's role and nothing else."""
+    roles = (sql_folder() / "roles.sql").read_text(encoding="utf-8")
+    login = f"nightly_{urlsplit(town.dsn).path.strip('/')}"
+    with psycopg.connect(town.dsn, autocommit=True) as connection:
+        for _ in range(2):
+            connection.execute(roles.encode())
+        connection.execute(f'CREATE ROLE "{login}" LOGIN IN ROLE reconciler_worker'.encode())
+    parts = urlsplit(town.dsn)
+    netloc = f"{quote(login)}@{parts.netloc.rpartition('@')[2]}"
+    return Program({**program.settings, "RECONCILER_DATABASE_URL": urlunsplit(parts._replace(netloc=netloc))})
+
+
+async def test_the_workers_role_is_enough_for_a_run_and_not_for_changing_the_trail(worker: Program, town: Town) -> None:
+    event = people(town)
+    town.move_in()
+    done = await worker("run", "--json", env={"RECONCILER_MAX_REPAIR_SHARE": "1"})
+    assert done.code == 0, done
+    assert done.json["outcomes"]["repaired"] == 1
+    assert done.json["accounts"]["parked"] == 1
+    town.world.advance(60)
+    again = await worker("run", "--json", "--starting-after", "0s")
+    assert (again.code, again.json["outcomes"]["confirmed"]) == (0, 1), again
+    for words in (("plan",), ("explain", *event.key), ("audit", "verify")):
+        assert (await worker(*words)).code == 0, words
+    dsn = worker.settings["RECONCILER_DATABASE_URL"]
+    for forbidden in (
+        "UPDATE reconciler.audit_entries SET cause = NULL",
+        "DELETE FROM reconciler.audit_entries",
+        "TRUNCATE reconciler.audit_entries",
+        "ALTER TABLE reconciler.audit_entries DISABLE TRIGGER ALL",
+        "DELETE FROM reconciler.events",
+        "UPDATE reconciler.events SET written_at = now()",
+        "DELETE FROM reconciler.accounts",
+        "UPDATE reconciler.accounts SET email = 'x'",
+    ):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            query(dsn, forbidden)
+    migrating = await worker("migrate")
+    assert migrating.code in {0, CONFIGURATION}
+    assert "Traceback" not in migrating.err
+
+
+async def test_the_trail_is_append_only_for_its_owner_too(program: Program, town: Town) -> None:
+    people(town)
+    town.move_in()
+    assert (await program("run")).code == 0
+    for change in (
+        "UPDATE reconciler.audit_entries SET cause = NULL",
+        "DELETE FROM reconciler.audit_entries WHERE false",
+        "TRUNCATE reconciler.audit_entries",
+    ):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="append-only"):
+            town.query(change)
+
+
+async def test_a_trail_that_somebody_changed_all_the_same_is_found_out(program: Program, town: Town) -> None:
+    people(town)
+    town.move_in()
+    assert (await program("run")).code == 0
+    town.query("ALTER TABLE reconciler.audit_entries DISABLE TRIGGER ALL")
+    (last,) = town.query("SELECT max(entry_id) AS id FROM reconciler.audit_entries WHERE tag = 'event:judged'")
+    town.query("UPDATE reconciler.audit_entries SET cause = 'settling' WHERE entry_id = %s", last["id"])
+    town.query("DELETE FROM reconciler.audit_entries WHERE tag = 'notice:queued'")
+    done = await program("audit", "verify")
+    assert done.code == 1
+    assert f"entry {last['id']}" in done.out
+    assert "entries were sealed" in done.out
+    assert (await program("audit", "replay", "--json")).json["replay"] == "failed"

@@ -1,0 +1,1 @@
+"""Measurements, run by `make bench`: they write docs/performance.md and are no tests."""

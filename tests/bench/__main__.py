@@ -1,0 +1,248 @@
+"""`make bench`: measures against the simulator and a real Postgres, and writes docs/performance.md.
+
+`python -m tests.bench requests cpu` measures only these and prints them, writing nothing.
+"""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import psycopg
+
+from reconciler.domain.windows import Days, cheapest_windows, pages
+from reconciler.postgres.migrate import migrate
+from tests.bench.simulated import Shape
+from tests.bench.town import Town, measure, postgres_cpu, reconciler, town
+from tests.conftest import with_database
+from tests.postgres_servers import postgres_server
+
+TARGET = Path("docs/performance.md")
+Section = Callable[[str], str]
+
+
+def requests(server: str) -> str:
+    """Requests of a run against the optimum that knows everything."""
+    lines = [
+        "| accounts | managed events each | due each | page size | requests | optimum | ratio |",
+        "| --- " * 7 + "|",
+    ]
+    for number, (events, due, size) in enumerate(
+        (((5, 900), (1, 6), 100), ((5, 900), (1, 6), 50), ((5, 60), (1, 3), 100))
+    ):
+        shape = Shape(accounts=150, events=events, due=due, pending=1, page_size=size, seed=number + 1)
+        with town(server, shape, f"requests_{number}") as there:
+            summary = json.loads(measure([reconciler("run", "--json")], there.environment()).outputs[0])
+            asked, best = summary["requests"]["total"], optimum(there, size)
+        lines.append(
+            f"| 150 | {events[0]}–{events[1]} | {due[0]}–{due[1]} | {size} | {asked} | {best} | {asked / best:.3f} |"
+        )
+    return _table(
+        lines,
+        "The optimum: for each account the cheapest windows, computed with the true page size, and one userinfo where "
+        "something is pending.",
+    )
+
+
+def _table(lines: Sequence[str], remark: str) -> str:
+    return "\n".join(lines) + f"\n\n{remark}\n"
+
+
+def optimum(there: Town, page_size: int) -> int:
+    """The fewest requests that could have answered everything."""
+    settled = {(s["calendar_id"], s["event_id"]) for s in there.rows["settled"]}
+    total = 0
+    for account in there.rows["accounts"]:
+        mine = [e for e in there.rows["events"] if e["account_id"] == account["account_id"]]
+        due = [e for e in mine if (e["calendar_id"], e["event_id"]) not in settled]
+        days = [e["starts_at"].astimezone(UTC).date() for e in mine]
+        density = {day: days.count(day) for day in set(days)}
+        spans = [Days(d, d) for d in (e["starts_at"].astimezone(UTC).date() for e in due)]
+        for w in cheapest_windows(spans, density, page_size):
+            total += pages(sum(n for day, n in density.items() if w.first <= day <= w.last), page_size)
+        total += 1  # every account of the population has something pending: one userinfo
+    return total
+
+
+def allowance(server: str) -> str:
+    """Use of the allowance and the peaks of both windows, with several processes."""
+    lines = [
+        "| processes | limits | requests | seconds | use of the minute | worst second | worst minute | 429s |",
+        "| --- " * 8 + "|",
+    ]
+    for processes in (1, 2, 4):
+        shape = Shape(accounts=700, events=(3, 6), due=(1, 2), pending=0, rate_per_second=50, rate_per_minute=500)
+        with town(server, shape, f"allowance_{processes}") as there:
+            scopes = [[f"--customer=customer {c}" for c in range(8) if c % processes == p] for p in range(processes)]
+            commands = [reconciler("run", "--json", *(scope if processes > 1 else [])) for scope in scopes]
+            environment = there.environment(RATE_PER_SECOND="50", RATE_PER_MINUTE="500")
+            done = measure(commands, environment)
+            total = sum(json.loads(o)["requests"]["total"] for o in done.outputs)
+            longest = max(json.loads(o)["duration_seconds"] for o in done.outputs)
+            state = there.control("state")
+        use = (total - 500) / ((longest - 60) * 500 / 60) if longest > 70 else total / (longest * 500 / 60)
+        lines.append(
+            f"| {processes} | 50/s, 500/min | {total} | {longest:.0f} | {use:.0%} | {state['peak_second']} | "
+            f"{state['peak_minute']} | {state['refused']} |"
+        )
+    return _table(
+        lines,
+        "Use: of what the minute limit grants after the first minute. The simulator's windows slide and count "
+        "refused requests.",
+    )
+
+
+def cpu(server: str) -> str:
+    """CPU per request, side by side with loops that only read."""
+    shape = Shape(accounts=600, events=(95, 100), due=(6, 8), pending=1, page_size=100, days=60)
+    rows = []
+    with town(server, shape, "cpu") as there, TemporaryDirectory() as folder:
+        tokens = Path(folder, "tokens.json")
+        tokens.write_text(json.dumps([a["access_token"] for a in there.rows["accounts"]]))
+        for name in ("aiohttp", "pycronofy"):
+            loop = [sys.executable, "-m", "tests.bench.loops", name, there.url]
+            idle = Path(folder, "none.json")
+            idle.write_text("[]")
+            start = measure([[*loop, str(idle)]], dict(os.environ)).cpu_seconds
+            spent = measure([[*loop, str(tokens)]], dict(os.environ)).cpu_seconds - start
+            rows.append((f"{name}, reading only", shape.accounts, 1000 * spent / shape.accounts, 0.0))
+        start = measure([reconciler("status")], there.environment()).cpu_seconds
+        before = postgres_cpu(there.dsn)
+        done = measure([reconciler("run", "--json")], there.environment())
+        in_postgres = postgres_cpu(there.dsn) - before
+        asked = json.loads(done.outputs[0])["requests"]["total"]
+        rows.append(("reconciler run", asked, 1000 * (done.cpu_seconds - start) / asked, 1000 * in_postgres / asked))
+    lines = ["| program | requests | its CPU per request, ms | Postgres' CPU per request, ms |", "| --- " * 4 + "|"]
+    lines += [f"| {name} | {n} | {mine:.2f} | {theirs:.2f} |" for name, n, mine, theirs in rows]
+    return _table(
+        lines,
+        "Pages of about 100 events. Start-up is taken off (an empty loop; `reconciler status`). The run reads a listing "
+        "and userinfo for each account, judges, and records states and audit entries.",
+    )
+
+
+def selection(server: str) -> str:
+    """Time to the first work, and memory, by the number of future events (2% unsettled)."""
+    lines = ["| events | accounts | planned in, s | units | worker's peak memory, MB |", "| --- " * 5 + "|"]
+    for events in (1_000, 10_000, 100_000, 1_000_000):
+        accounts = max(20, events // 50)
+        name = f"selection_{events}"
+        with psycopg.connect(server, autocommit=True) as connection:
+            connection.execute(f'CREATE DATABASE "{name}"'.encode())
+        dsn = with_database(server, name)
+        migrate(dsn)
+        _fill(dsn, events, accounts)
+        script = (
+            "import asyncio,resource,sys\nfrom tests.bench.selecting import select\n"
+            "print(*asyncio.run(select(sys.argv[1])), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
+        )
+        seconds, units, memory = measure([[sys.executable, "-c", script, dsn]], dict(os.environ)).outputs[0].split()
+        lines.append(f"| {events:,} | {accounts:,} | {float(seconds):.2f} | {int(units):,} | {memory} |")
+        with psycopg.connect(server, autocommit=True) as connection:
+            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
+    return (
+        "\n".join(lines) + "\n\nPlanned in: from the question to all units written and the first page of them read.\n"
+    )
+
+
+def _fill(dsn: str, events: int, accounts: int) -> None:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO reconciler.accounts (account_id, access_token) "
+            "SELECT 'acc_' || i, 't' FROM generate_series(1, %s) i",
+            (accounts,),
+        )
+        connection.execute(
+            "INSERT INTO reconciler.events (calendar_id, event_id, account_id, starts_at, profile_id, body, written_at) "
+            "SELECT 'cal_' || i %% %s, 'e' || i, 'acc_' || i %% %s + 1, "
+            "now() + (0.1 + random() * 180) * interval '1 day', 'pro_1', '{}', now() - interval '3 days' "
+            "FROM generate_series(1, %s) i",
+            (accounts, accounts, events),
+        )
+        connection.execute(
+            "INSERT INTO reconciler.event_states (calendar_id, event_id, account_id, conferencing, cause, settled_at, "
+            "seen_written_at) SELECT calendar_id, event_id, account_id, 'assigned', 'assigned', now(), written_at "
+            "FROM reconciler.events WHERE random() < 0.98"
+        )
+        connection.execute("VACUUM ANALYZE")
+
+
+def start_up(_: str) -> str:
+    """What it takes to say something at all."""
+    lines = ["| command | seconds | CPU seconds |", "| --- " * 3 + "|"]
+    for words in (("--help",), ("run", "--help")):
+        best = min((measure([reconciler(*words)], dict(os.environ)) for _ in range(5)), key=lambda m: m.cpu_seconds)
+        lines.append(f"| `reconciler {' '.join(words)}` | {best.seconds:.2f} | {best.cpu_seconds:.2f} |")
+    return _table(lines, "Best of five.")
+
+
+def trail(server: str) -> str:
+    """Proving a trail of a million entries."""
+    from tests.bench.long_trail import fill
+
+    name = "trail"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"'.encode())
+    dsn = with_database(server, name)
+    migrate(dsn)
+    fill(dsn, chains=20_000, each=50)
+    environment = {**os.environ, "RECONCILER_DATABASE_URL": dsn}
+    code = (
+        "import resource,sys\nfrom reconciler.cli import main\n"
+        "try: main(['audit','verify'])\nexcept SystemExit: pass\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
+    )
+    done = measure([[sys.executable, "-c", code]], environment)
+    said, memory = done.outputs[0].strip().splitlines()[0], done.outputs[0].split()[-1]
+    return f"`reconciler audit verify` said “{said}” in {done.seconds:.0f} s with a peak of {memory} MB.\n"
+
+
+SECTIONS: dict[str, tuple[str, Section]] = {
+    "requests": ("Requests against the optimum", requests),
+    "allowance": ("Use of the allowance", allowance),
+    "cpu": ("CPU per request", cpu),
+    "selection": ("Selecting the due events", selection),
+    "start_up": ("Start-up", start_up),
+    "trail": ("Proving the trail", trail),
+}
+
+
+def _machine() -> str:
+    model = next(
+        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        "",
+    )
+    revision = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    ).stdout.strip()
+    return (
+        f"Measured on {datetime.now(UTC):%Y-%m-%d} at revision {revision}: {os.cpu_count()} cores ({model}), "
+        f"Python {platform.python_version()}, the embedded PostgreSQL, everything on one machine. "
+        "Small machines are noisy: compare figures of one run with each other.\n"
+    )
+
+
+def main(wanted: Sequence[str]) -> None:
+    """Measure the named sections, or all and write the document."""
+    parts = []
+    with postgres_server() as server:
+        for name in wanted or SECTIONS:
+            title, section = SECTIONS[name]
+            began = time.monotonic()
+            text = section(server)
+            parts.append(f"## {title}\n\n`python -m tests.bench {name}`\n\n{text}")
+            print(f"{parts[-1]}({time.monotonic() - began:.0f} s)\n", flush=True)
+    if not wanted:
+        TARGET.write_text(
+            "# Performance\n\n" + _machine() + "\n`make bench` measures all of it anew.\n\n" + "\n".join(parts)
+        )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
