@@ -100,7 +100,7 @@ lock: ## pin every dependency by hash (UPGRADE=--upgrade takes newer versions)
 	@command -v uv > /dev/null || { echo 'uv is needed: pip install uv' >&2; exit 1; }
 	@($(BUILD_REQUIRES); echo editables) | $(COMPILE) pyproject.toml - --extra dev -o requirements-dev.lock
 	@($(BUILD_REQUIRES); echo editables) | $(COMPILE) pyproject.toml - --extra embedded -c requirements-dev.lock -o requirements-demo.lock
-	@$(COMPILE) pyproject.toml -c requirements-dev.lock -o requirements.lock
+	@$(COMPILE) pyproject.toml --extra scale -c requirements-dev.lock -o requirements.lock
 	@$(BUILD_REQUIRES) | $(COMPILE) - -c requirements-dev.lock -o requirements-build.lock
 
 clean: ## remove what was generated, but not the environment

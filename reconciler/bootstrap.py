@@ -24,7 +24,7 @@ from reconciler.ports import Budget, Engine, SafetyLimits, WrongConfiguration
 from reconciler.postgres.audit_log import AuditReader
 from reconciler.postgres.budget import SharedBudget
 from reconciler.postgres.case_store import DueFilter, Fence, PostgresCases
-from reconciler.postgres.pool import Pool, open_pool
+from reconciler.postgres.pool import IDLE_IN_TRANSACTION_S, Pool, open_pool
 from reconciler.postgres.run_ledger import Locks, RunLedger
 from reconciler.postgres.status_reader import StatusReader
 from reconciler.postgres.tokens import StoredTokens, TokenSafe
@@ -73,7 +73,8 @@ async def open_books(settings: Settings, scope: Scope | None = None, *, recheck:
         WrongConfiguration, DatabaseUnreachable: see `postgres.pool`.
     """
     due = DueFilter(settings.horizon, scope or Scope(), recheck)
-    async with open_pool(settings.dsn(), min(_POOL, settings.concurrency)) as pool:
+    idle_s = min(IDLE_IN_TRANSACTION_S, settings.heartbeat.total_seconds())
+    async with open_pool(settings.dsn(), min(_POOL, settings.concurrency), idle_s) as pool:
         ledger = RunLedger(pool, due)
         clock = DatabaseClock(await ledger.now())
         yield Books(pool, ledger, AuditReader(pool), StatusReader(pool, due), clock)

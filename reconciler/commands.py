@@ -358,7 +358,9 @@ async def _policies(books: Books) -> dict[UUID | None, Policy]:
 
 def _say_proof(what: str, proof: Proof, *, as_json: bool) -> None:
     if as_json:
-        say_json({what: "ok" if not proof.faults else "failed", "entries": proof.entries, "faults": proof.faults})
+        verdict = "failed" if proof.faults else "ok"
+        more = {"superseded": proof.superseded} if what == "replay" else {}
+        say_json({what: verdict, "entries": proof.entries, **more, "faults": proof.faults})
         return
     done = "verified" if what == "verify" else "replayed to the same cause and remedy"
     say(
@@ -366,6 +368,8 @@ def _say_proof(what: str, proof: Proof, *, as_json: bool) -> None:
         if not proof.faults
         else f"{len(proof.faults)} faults in {proof.entries} entries"
     )
+    if proof.superseded:
+        say(f"  {proof.superseded} were reached by older rules; today's would decide otherwise")
     for fault in proof.faults:
         say(f"  {fault}")
 

@@ -338,7 +338,7 @@ class RunLedger(Protocol):
     ) -> None: ...
 
     async def seal(self, run_id: UUID) -> tuple[int, str]:
-        """How many audit entries the run wrote, and all their hashes in a row."""
+        """How many audit entries the run wrote, and a digest over the last of them in each chain."""
         ...
 
     async def shares(

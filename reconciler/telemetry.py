@@ -30,6 +30,15 @@ def _current() -> Any:
     return sys.exc_info()
 
 
+class LibraryLogs(logging.Handler):
+    """Warnings of the libraries as one line of ours each. Their tracebacks stay out: they may quote rows."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log it."""
+        said = record.getMessage().splitlines() or [""]
+        structlog.get_logger().log(record.levelno, "library", logger=record.name, said=said[0][:200])
+
+
 def configure_logs(form: str = "json", level: str = "info") -> None:
     """Set up structlog for this process."""
     processors: list[Processor] = [
@@ -50,3 +59,5 @@ def configure_logs(form: str = "json", level: str = "info") -> None:
         logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=False,
     )
+    if not any(isinstance(handler, LibraryLogs) for handler in logging.root.handlers):
+        logging.root.addHandler(LibraryLogs(logging.WARNING))

@@ -36,3 +36,9 @@ GRANT SELECT ON
     reconciler.runs, reconciler.run_units, reconciler.event_states, reconciler.known_profiles, reconciler.notices,
     reconciler.incidents, reconciler.notifications, reconciler.audit_entries, reconciler.plans, reconciler.plan_items
     TO reconciler_console;
+
+-- The queue of the runs that many processes share (RECONCILER_ENGINE=pgqueuer).
+GRANT USAGE ON SCHEMA reconciler_queue TO reconciler_worker, reconciler_console;
+GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA reconciler_queue TO reconciler_worker;
+GRANT USAGE ON ALL SEQUENCES IN SCHEMA reconciler_queue TO reconciler_worker;
+GRANT SELECT ON ALL TABLES IN SCHEMA reconciler_queue TO reconciler_console;

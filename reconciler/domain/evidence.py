@@ -14,7 +14,7 @@ from reconciler.domain.times import EventTime
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The listing showed the event. `start` and `end` are null where the calendar's own cannot be read."""
+    """The listing showed the event. `start_text` and `end_text` are the times as they were read."""
 
     conferencing: Conferencing
     start: EventTime
@@ -178,16 +178,6 @@ class Evidence:
         return any(
             n.type == CONFERENCING_FAILING and n.subtype == subtype and n.at > self.touched_at for n in self.notified
         )
-
-    @property
-    def asked_profile(self) -> ConferencingProfile | None:
-        """The one listed profile that the event asks for; for `default` only where it can be no other."""
-        if self.roster is None:
-            return None
-        profile = self.roster.profile(self.asked)
-        if profile is None and self.asked == "default" and len(self.roster.conferencing) == 1:
-            return self.roster.conferencing[0]
-        return profile
 
     @property
     def provider(self) -> str | None:

@@ -6,6 +6,7 @@ Carries no join URL: that there was one is all that a rule asks.
 from datetime import date, datetime
 from typing import Any, assert_never
 
+from reconciler.domain.cause import RULES_VERSION
 from reconciler.domain.event import Absent, Assigned, BodyState, Conferencing, Pending, StoredBody
 from reconciler.domain.evidence import (
     CalendarFact,
@@ -34,6 +35,7 @@ def evidence_json(e: Evidence) -> Json:
     """A plain JSON value that `evidence_from` turns into equal evidence (but for the join URL)."""
     out: Json = {
         "version": EVIDENCE_VERSION,
+        "rules": RULES_VERSION,
         "now": e.now.isoformat(),
         "asked": e.asked,
         "starts_at": e.starts_at.isoformat(),

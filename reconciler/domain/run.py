@@ -85,7 +85,7 @@ OUTAGE_ACCOUNTS = 5
 
 
 def expected_end(now: datetime, left: int, done: int, since: datetime | None) -> datetime | None:
-    """When `left` accounts will be done at the pace of the last ones: `done` of them since then; null if none tells."""
+    """When `left` accounts will be done, at the pace of the `done` ones since then; null where those tell nothing."""
     if since is None or done <= 0 or now <= since:
         return None
     return now + min(left * (now - since) / done, _LONGEST)

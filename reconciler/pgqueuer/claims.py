@@ -40,7 +40,7 @@ class Claims:
         self._held: dict[tuple[UUID, AccountId], Claim] = {}
 
     async def hold(self, run_id: UUID, account_id: AccountId, job_id: int, owner: UUID) -> Unit | None:
-        """The unit, to be worked by this task under that claim; null if it is done, or the claim lost before it began."""
+        """The unit, to be worked by this task under that claim; null if it is done, or the claim was lost already."""
         claim = Claim(job_id, owner, time.monotonic())
         with speaking_plainly():
             row = await self._pool.fetchrow(_SQL["claimed_unit"], run_id, account_id, job_id, owner)

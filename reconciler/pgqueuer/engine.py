@@ -14,7 +14,7 @@ from pgqueuer.qm import QueueManager
 
 from reconciler.domain.casework import Unit
 from reconciler.pgqueuer.claims import Claims
-from reconciler.pgqueuer.queue import AT_ONCE, CHANNEL, OwnedQueries, entrypoint, quiet_logs, unit_of
+from reconciler.pgqueuer.queue import AT_ONCE, CHANNEL, OwnedQueries, entrypoint, unit_of
 from reconciler.pipeline.engine import DRAIN_S
 from reconciler.ports import Locks, Stop
 from reconciler.postgres.pool import Connection, Pool, open_connection, speaking_plainly
@@ -47,7 +47,6 @@ async def open_engine(
     Raises:
         DatabaseUnreachable, WrongConfiguration: see `postgres.pool`.
     """
-    quiet_logs()
     connection = await open_connection(dsn, "queue")
     try:
         yield PgQueuerEngine(connection, pool, ledger, locks, claims, concurrency, heartbeat)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
-import structlog
 from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
 from pgqueuer.adapters.persistence.qb import QueryBuilderEnvironment, QueryQueueBuilder, QuerySchedulerBuilder
 from pgqueuer.domain.settings import DBSettings, Durability
@@ -38,6 +37,7 @@ SETTINGS = DBSettings(  # every name, so that no variable of the environment mov
 )
 AT_ONCE = 1000
 """Units enqueued by one statement."""
+logging.getLogger("pgqueuer").setLevel(logging.CRITICAL)  # what it fails at, we hear and say ourselves, once
 
 _INT4 = 2**31 - 1
 
@@ -95,17 +95,3 @@ def unit_of(job: Job) -> tuple[UUID, AccountId]:
     """The run and the account that a queue row stands for."""
     ids = json.loads(job.payload or b"{}")
     return UUID(ids["run_id"]), AccountId(ids["account_id"])
-
-
-class _Forward(logging.Handler):
-    """PgQueuer's warnings as one line of ours; its tracebacks may quote rows."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        structlog.get_logger().warning("queue", said=record.getMessage()[:200])
-
-
-def quiet_logs() -> None:
-    """Let PgQueuer log through ours."""
-    logger = logging.getLogger("pgqueuer")
-    if not any(isinstance(handler, _Forward) for handler in logger.handlers):
-        logger.handlers, logger.propagate = [_Forward(logging.WARNING)], False

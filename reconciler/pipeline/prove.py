@@ -1,13 +1,12 @@
 """Proves the audit trail: no entry was changed, removed or inserted, and every verdict can be reached again."""
 
-import hashlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import UUID
 
 from reconciler.domain.audit import GENESIS, AuditTag, StoredEntry, entry_hash
-from reconciler.domain.cause import classify
+from reconciler.domain.cause import RULES_VERSION, classify
 from reconciler.domain.evidence_json import evidence_from
 from reconciler.domain.policy import Policy
 from reconciler.domain.remedy import choose, remedy_json
@@ -27,9 +26,13 @@ class Trail(Protocol):
 
 @dataclass(slots=True)
 class Proof:
-    """What was checked, and what was wrong: each fault names its place."""
+    """What was checked, and what was wrong: each fault names its place.
+
+    `superseded` counts verdicts by older rules that today's would not reach.
+    """
 
     entries: int = 0
+    superseded: int = 0
     faults: list[str] = field(default_factory=list)
 
     def fault(self, text: str) -> None:
@@ -73,15 +76,18 @@ async def _check_seal(trail: Trail, seal: StoredEntry, proof: Proof) -> None:
     if not isinstance(sealed, dict):
         proof.fault(f"run {run_id}: its seal holds nothing")
         return
-    entries, hashes = await trail.seal_before(run_id, seal.entry_id)
+    entries, digest = await trail.seal_before(run_id, seal.entry_id)
     if entries != sealed.get("entries"):
         proof.fault(f"run {run_id}: {sealed.get('entries')} entries were sealed, {entries} are there")
-    elif hashlib.sha256(hashes.encode()).hexdigest() != sealed.get("digest"):
+    elif digest != sealed.get("digest"):
         proof.fault(f"run {run_id}: its entries are not those that were sealed")
 
 
 async def replay(trail: Trail, run_id: UUID | None, policy_of: Callable[[UUID | None], Policy]) -> Proof:
-    """Feed every stored evidence to the classifier; cause and remedy must come out as they stand in the trail."""
+    """Feed every stored evidence to the classifier; cause and remedy must come out as they stand in the trail.
+
+    A verdict by older rules that these rules would not reach is counted as superseded, not as a fault.
+    """
     proof = Proof()
     async for stored in trail.judged(run_id):
         proof.entries += 1
@@ -92,7 +98,11 @@ async def replay(trail: Trail, run_id: UUID | None, policy_of: Callable[[UUID | 
         except (KeyError, ValueError, TypeError, AttributeError) as error:  # whatever was made of it, it costs no more
             proof.fault(f"entry {stored.entry_id}: its evidence cannot be read ({error})")
             continue
-        if finding.cause != entry.cause or remedy != entry.after:
+        if (finding.cause, remedy) == (entry.cause, entry.after):
+            continue
+        if (entry.evidence or {}).get("rules", RULES_VERSION) < RULES_VERSION:
+            proof.superseded += 1
+        else:
             proof.fault(
                 f"entry {stored.entry_id} ({entry.key}): says {entry.cause} and {entry.remedy}, "
                 f"replay says {finding.cause} and {remedy['remedy']}"

@@ -6,7 +6,6 @@ concludes, the others wait for its books. Who is still there, the locks tell; wh
 
 import asyncio
 import contextlib
-import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -76,7 +75,7 @@ async def run(order: RunOrder, means: Means, stop: asyncio.Event) -> RunEnd:
         AlreadyDone: there is nothing to do for this key.
         RunStopped: the books could not be begun, or not be closed; what was recorded stands, the rest is still to do.
     """
-    await _close_abandoned(order.row.run_key, means)
+    await _close_abandoned(order.row, means)
     row = await (_join(order.row, means) if means.engine.shared else _begin(order.row, means))
     stopped_by: RunStopped | None = None
     timer = _set_after(stop, order.max_duration)
@@ -165,6 +164,9 @@ async def _opened(row: RunRow, means: Means, hold: Callable[[str], Awaitable[boo
         )
         await ledger.start(row, entry)
         return row
+    if existing[0].dry_run != row.dry_run:  # a dry run that goes on in earnest would write under books that deny it
+        kind = "a dry run" if existing[0].dry_run else "no dry run"
+        raise AlreadyDone(f"the run of key {row.run_key!r} was {kind}; take another key")
     row, status = existing
     if status in FINISHED and not (status == "partial" and (await ledger.totals(row.run_id)).remaining):
         raise AlreadyDone(f"the run of key {row.run_key!r} is already finished ({status})")
@@ -176,12 +178,13 @@ async def _opened(row: RunRow, means: Means, hold: Callable[[str], Awaitable[boo
     return row
 
 
-async def _close_abandoned(own_key: str | None, means: Means) -> None:
+async def _close_abandoned(own: RunRow, means: Means) -> None:
     """Close the books of runs whose processes are gone; their events are still due. The own key's run goes on."""
     ledger, locks = means.ledger, means.locks
     for row in await ledger.abandoned():
         name = f"run:{row.run_id}"
-        if (own_key is not None and row.run_key == own_key) or not await locks.take(name):
+        goes_on = own.run_key is not None and (row.run_key, row.dry_run) == (own.run_key, own.dry_run)
+        if goes_on or not await locks.take(name):
             continue
         try:
             if await ledger.ended(row.run_id) is None:
@@ -335,13 +338,13 @@ async def _shut(row: RunRow, status: str, means: Means, incidents: dict[str, int
     """Close the books, under a seal over every entry that the run wrote."""
     at = means.tools.clock.now()
     books = await _books(row, status, means, incidents, at)
-    entries, hashes = await means.ledger.seal(row.run_id)
+    entries, digest = await means.ledger.seal(row.run_id)
     seal = AuditEntry(
         tag=AuditTag.RUN_FINISHED,
         at=at,
         run_id=row.run_id,
         outcome=status,
-        evidence={"entries": entries, "digest": hashlib.sha256(hashes.encode()).hexdigest()},
+        evidence={"entries": entries, "digest": digest},
     )
     await means.ledger.finish(row.run_id, status, at, books, [seal])
     return books

@@ -25,6 +25,7 @@ from reconciler.domain.remedy import (
     Settle,
     Wait,
     remedy_json,
+    remedy_text,
 )
 from reconciler.domain.roster import Roster
 from reconciler.domain.state import EventState, after_look, after_write, decided_anew
@@ -37,6 +38,10 @@ _OUTCOME_TAGS: dict[type[Outcome], AuditTag] = {
     InDoubt: AuditTag.REPAIR_IN_DOUBT,
     Unsent: AuditTag.REPAIR_UNSENT,
 }
+
+
+Attempt = tuple[Judged, Outcome]
+"""A re-upsert with the verdict it came from: after a refused profile the next replacement is a verdict of its own."""
 
 
 @dataclass(slots=True)
@@ -57,7 +62,7 @@ def settle(
     caseload: Caseload,
     decided: Sequence[Judged],
     held: Sequence[Judged],
-    outcomes: Mapping[EventKey, tuple[Judged, Outcome]],
+    outcomes: Mapping[EventKey, Sequence[Attempt]],
     kept: Sequence[Judged],
     roster: Roster | None,
     now: datetime,
@@ -68,7 +73,7 @@ def settle(
     for item in held:
         book.hold(item)
     for item in decided:
-        book.enter(item, outcomes.get(item.key))
+        book.enter(item, outcomes.get(item.key, ()))
     for item in drifted:
         book.pass_over(item)
     book.notify(roster)
@@ -104,7 +109,7 @@ class _Book:
         self._outcomes["drifted"] += 1
         self._entries.append(self._entry(item, AuditTag.PLAN_DRIFTED, after=remedy_json(item.remedy)))
 
-    def enter(self, item: Judged, done: tuple[Judged, Outcome] | None) -> None:
+    def enter(self, item: Judged, attempts: Sequence[Attempt]) -> None:
         self._causes[item.cause] += 1
         self._count_remedy(item)
         if isinstance(item.remedy, Leave) or item.key in self._kept:
@@ -114,9 +119,9 @@ class _Book:
         after = after_look(before, item.case.event, item.cause, item.remedy, item.evidence)
         self._say_overtaken(item)
         self._resolve_doubt(item, before)
-        if done is not None:
-            after = self._write(done, after)
-        elif decided_anew(before, after):
+        for attempt in attempts:
+            after = self._write(attempt, after)
+        if not attempts and decided_anew(before, after):
             self._entries.append(
                 self._entry(item, _tag_of(item), before=_before(before), after=remedy_json(item.remedy))
             )
@@ -168,8 +173,8 @@ class _Book:
             self._outcomes["repaired"] += 1
             self._corrections.append(Correction(item.key, before.intended_profile, item.case.event.written_at))
 
-    def _write(self, done: tuple[Judged, Outcome], state: EventState) -> EventState:
-        item, outcome = done
+    def _write(self, attempt: Attempt, state: EventState) -> EventState:
+        item, outcome = attempt
         remedy = item.remedy
         if not isinstance(remedy, Reupsert):
             return state
@@ -199,7 +204,7 @@ class _Book:
                 after=detail,
             )
         )
-        return after_write(state, outcome, remedy, self._now)
+        return after_write(replace(state, remedy=remedy_text(remedy)), outcome, remedy, self._now)
 
     def notify(self, roster: Roster | None) -> None:
         wanted = {}

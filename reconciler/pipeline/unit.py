@@ -29,7 +29,7 @@ from reconciler.pipeline.guide import Guide, freely, guided
 from reconciler.pipeline.judge import Judged, gather, judge, observe, restored, with_roster
 from reconciler.pipeline.meter import TaskMeter
 from reconciler.pipeline.read_back import PageSize, read_back
-from reconciler.pipeline.settle import Settled, settle
+from reconciler.pipeline.settle import Attempt, Settled, settle
 from reconciler.ports import (
     AccountUnauthorized,
     AccountUnreadable,
@@ -167,7 +167,7 @@ async def _reconcile(caseload: Caseload, tools: Tools) -> UnitResult:
     may_hold = tools.guide is freely
     held = [item for item in judged if may_hold and item.waits_for_the_run]
     decided, drifted = guided([i for i in judged if not (may_hold and i.waits_for_the_run)], tools.guide)
-    outcomes: Mapping[EventKey, tuple[Judged, Outcome]] = {}
+    outcomes: Mapping[EventKey, Sequence[Attempt]] = {}
     kept: Sequence[Judged] = [item for item in decided if isinstance(item.remedy, Reupsert)]
     if kept and not tools.dry_run:
         outcomes, kept = await _repair(who, caseload, kept, len(judged), tools)
@@ -205,19 +205,20 @@ async def _watch_for_mass_absence(caseload: Caseload, roster: Roster, tools: Too
 
 async def _repair(
     who: Credentials, caseload: Caseload, wanted: Sequence[Judged], events_read: int, tools: Tools
-) -> tuple[dict[EventKey, tuple[Judged, Outcome]], Sequence[Judged]]:
-    """Carry out repairs; the answer holds their outcomes, and the repairs that a limit kept back."""
-    outcomes: dict[EventKey, tuple[Judged, Outcome]] = {}
+) -> tuple[dict[EventKey, list[Attempt]], Sequence[Judged]]:
+    """Carry out repairs; the answer holds every attempt in order, and the repairs that a limit kept back."""
+    outcomes: dict[EventKey, list[Attempt]] = {}
     for _ in range(_ATTEMPTS_PER_RUN):
         if tools.brakes.refusal or not wanted:
-            return outcomes, wanted
+            return outcomes, [item for item in wanted if item.key not in outcomes]
         repairs = [(item, item.remedy) for item in wanted if isinstance(item.remedy, Reupsert)]
         try:
             answers = await repair(tools.api, tools.store, who, caseload.unit, repairs, events_read, tools.clock.now())
         except SafetyLimitReached as limit:
             tools.brakes.stop_writing(str(limit))
-            return outcomes, wanted
-        outcomes |= {item.key: (item, answers[item.key]) for item in wanted}
+            return outcomes, [item for item in wanted if item.key not in outcomes]
+        for item in wanted:
+            outcomes.setdefault(item.key, []).append((item, answers[item.key]))
         wanted = [again for item in wanted if (again := _after_rejection(item, answers[item.key], tools.policy))]
     return outcomes, ()
 

@@ -98,10 +98,10 @@ class AuditReader:
             return [_stored(r) for r in await self._pool.fetch(_SQL["of_event"], key.calendar_id, key.event_id)]
 
     async def seal_before(self, run_id: UUID, entry_id: int) -> tuple[int, str]:
-        """How many entries of a run stand before an entry, and all their hashes in a row."""
+        """How many entries of a run stand before an entry, and a digest over the last of them in each chain."""
         with speaking_plainly():
-            row = await self._pool.fetchrow(_SQL["of_run_before"], run_id, entry_id)
-        return (row["entries"], row["hashes"]) if row else (0, "")
+            row = await self._pool.fetchrow(_SQL["seal"], run_id, entry_id)
+        return (row["entries"], row["digest"]) if row else (0, "")
 
     async def _stream(self, sql: str, *args: object) -> AsyncIterator[StoredEntry]:
         with speaking_plainly():

@@ -164,6 +164,7 @@ class PostgresCases:
     async def _charge(self, connection: Connection, intent: Intent, writes: int) -> None:
         """Count the writes, and the unit's reads with them: a share of what others have yet to record is no share."""
         run_id, limits = intent.unit.run_id, self._limits
+        await connection.execute(_SQL["lock_counters"], run_id)
         await connection.execute(_SQL["count_reads"], run_id, intent.unit.account_id, intent.events_read)
         if await connection.fetchval(_SQL["charge_repairs"], run_id, writes, limits.repairs, limits.share):
             return

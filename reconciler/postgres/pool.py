@@ -18,7 +18,7 @@ else:
     Pool = asyncpg.Pool
 
 STATEMENT_TIMEOUT_S = 60.0
-IDLE_IN_TRANSACTION_S = 30
+IDLE_IN_TRANSACTION_S = 30.0
 _APPLICATION_NAME = "reconciler"
 
 
@@ -52,6 +52,7 @@ def speaking_plainly() -> Iterator[None]:
         asyncpg.IdleInTransactionSessionTimeoutError,
         asyncpg.TooManyConnectionsError,
         asyncpg.InterfaceError,
+        asyncpg.InternalClientError,  # what is left of a connection that was cut off in mid-answer
         OSError,
     ) as error:
         raise DatabaseUnreachable(
@@ -64,12 +65,13 @@ def _one_line(error: BaseException) -> str:
     return (text[0] if text else type(error).__name__)[:200]
 
 
-async def _prepare(connection: "Connection") -> None:
-    """Speak jsonb as Python values; the binary form is a version byte and the text.
+async def _limit_idling(connection: "Connection", seconds: float) -> None:
+    """A process that freezes within a transaction must not hold its rows for ever."""
+    await connection.execute(f"SET idle_in_transaction_session_timeout = '{round(1000 * seconds)}ms'")
 
-    A process frozen within a transaction gives its rows free after a while.
-    """
-    await connection.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_IN_TRANSACTION_S}s'")
+
+async def _prepare(connection: "Connection") -> None:
+    """Speak jsonb as Python values; the binary form is a version byte and the text."""
     await connection.set_type_codec(
         "jsonb",
         schema="pg_catalog",
@@ -92,16 +94,21 @@ async def _leave_as_is(_: "Connection") -> None:
 
 
 @asynccontextmanager
-async def open_pool(dsn: str, size: int) -> "AsyncIterator[Pool]":
-    """A pool of at most `size` connections, closed on the way out.
+async def open_pool(dsn: str, size: int, idle_s: float = IDLE_IN_TRANSACTION_S) -> "AsyncIterator[Pool]":
+    """A pool of at most `size` connections, closed on the way out; none idles within a transaction beyond `idle_s`.
 
     Raises:
         DatabaseUnreachable, WrongConfiguration: see `speaking_plainly`.
     """
+
+    async def prepare(connection: "Connection") -> None:
+        await _prepare(connection)
+        await _limit_idling(connection, idle_s)
+
     with speaking_plainly():
         try:
             pool = await asyncpg.create_pool(
-                dsn, min_size=1, max_size=max(2, size), init=_prepare, reset=_leave_as_is, **_options(_APPLICATION_NAME)
+                dsn, min_size=1, max_size=max(2, size), init=prepare, reset=_leave_as_is, **_options(_APPLICATION_NAME)
             )
         except TimeoutError as error:
             raise DatabaseUnreachable("Postgres does not answer within 10 s; check RECONCILER_DATABASE_URL") from error
@@ -121,4 +128,5 @@ async def open_connection(dsn: str, purpose: str = "locks") -> "Connection":
     """One connection of its own, for locks that live as long as it does, or for listening."""
     with speaking_plainly():
         connection: Connection = await asyncpg.connect(dsn, **_options(f"{_APPLICATION_NAME} {purpose}"))
+        await _limit_idling(connection, IDLE_IN_TRANSACTION_S)
         return connection

@@ -204,10 +204,10 @@ class RunLedger:
                 await audit_log.append(connection, entries)
 
     async def seal(self, run_id: UUID) -> tuple[int, str]:
-        """How many entries the run wrote, and all their hashes in a row."""
+        """How many entries the run wrote, and a digest over the last of them in each chain."""
         with speaking_plainly():
-            row = await self._pool.fetchrow(statements("audit")["of_run"], run_id)
-        return (row["entries"], row["hashes"]) if row else (0, "")
+            row = await self._pool.fetchrow(statements("audit")["seal"], run_id, None)
+        return (row["entries"], row["digest"]) if row else (0, "")
 
     async def shares(
         self, run_id: UUID, now: datetime, since: datetime, also: Sequence[str]

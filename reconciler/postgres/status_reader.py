@@ -1,15 +1,22 @@
 """Reads what is going on, for `reconciler status` and `reconciler explain`."""
 
 import hashlib
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+import asyncpg
+
 from reconciler.domain.ids import EventKey
+from reconciler.domain.run import expected_end
 from reconciler.postgres.case_store import DueFilter
 from reconciler.postgres.pool import Pool, speaking_plainly
 from reconciler.postgres.statements import statements
 
 _SQL = statements("status")
+
+_BACKLOG_S = 1.0
+"""Requests that far behind their turn are waiting for the allowance."""
 
 
 def client_key(client_id: str) -> str:
@@ -28,15 +35,17 @@ class StatusReader:
         """Runs under way, due work, budget, open notices and incidents, as plain values."""
         with speaking_plainly():
             async with self._pool.acquire() as connection, connection.transaction(readonly=True):
-                runs = await connection.fetch(_SQL["runs_under_way"])
+                runs = await connection.fetch(_SQL["runs_under_way"], now)
+                waiting = await connection.fetchrow(_SQL["waiting_sessions"])
                 due = await connection.fetchrow(_SQL["due"], *self._due.arguments(now))
                 notices = await connection.fetch(_SQL["open_notices"])
                 incidents = await connection.fetch(_SQL["open_incidents"])
                 last = await connection.fetchrow(_SQL["last_finished"])
                 budget = await connection.fetchrow(_SQL["budget"], client_key(client_id)) if client_id else None
+        waits = _waits(budget, waiting, [i["provider_name"] for i in incidents])
         return {
             "now": now,
-            "runs": [dict(r) for r in runs],
+            "runs": [_under_way(r, now, waits) for r in runs],
             "due": dict(due) if due else {},
             "budget": dict(budget) if budget else None,
             "notices": {n["kind"]: {"notices": n["notices"], "events": n["events"]} for n in notices},
@@ -49,3 +58,28 @@ class StatusReader:
         with speaking_plainly():
             row = await self._pool.fetchrow(_SQL["event"], key.calendar_id, key.event_id)
         return dict(row) if row else None
+
+
+def _under_way(row: asyncpg.Record, now: datetime, waits: list[str]) -> dict[str, Any]:
+    """A run under way, with its expected end by the pace so far and what it waits for."""
+    run = dict(row)
+    recent, since, held = run.pop("recent"), run.pop("recent_since"), run.pop("held")
+    run["expected_end"] = expected_end(now, run["accounts_left"], recent, since) if run["planned"] else None
+    ours = [] if run["planned"] else ["the list of due accounts"]
+    if held:
+        ours.append(f"its last account, to give {held} events a verdict (is their provider down?)")
+    run["waits_for"] = [] if run["abandoned"] else [*waits, *ours]
+    return run
+
+
+def _waits(budget: asyncpg.Record | None, waiting: asyncpg.Record | None, down: Sequence[str]) -> list[str]:
+    """What all runs under way wait for at the moment, in words."""
+    waits = []
+    if budget and budget["held_for_seconds"] > 0:
+        waits.append(f"the pause after a 429, {budget['held_for_seconds']:.0f} s more")
+    elif budget and budget["minute_backlog_seconds"] >= _BACKLOG_S:
+        waits.append(f"the request budget, {budget['minute_backlog_seconds']:.0f} s behind")
+    if waiting and waiting["sessions"]:
+        waits.append(f"the database: {waiting['sessions']} sessions wait for a lock, {waiting['seconds']:.0f} s so far")
+    waits += [f"{provider}: incident open, its events are not written" for provider in down]
+    return waits

@@ -58,8 +58,7 @@ def status_text(status: Mapping[str, Any]) -> str:
     soonest = f", soonest start {due['soonest']:%Y-%m-%d %H:%M} UTC" if due.get("soonest") else ""
     lines = [f"due now: {due['events']} events of {due['accounts']} accounts{soonest}"]
     for run in status["runs"]:
-        gone = " (its process is gone; the next run goes on)" if run["abandoned"] else ""
-        lines.append(_run_line(run, gone))
+        lines += _run_lines(run)
     if not status["runs"]:
         lines.append("no run under way")
     if last := status["last_run"]:
@@ -80,9 +79,18 @@ def status_text(status: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _run_line(run: Mapping[str, Any], gone: str) -> str:
+def _run_lines(run: Mapping[str, Any]) -> list[str]:
     key = f" ({run['run_key']})" if run["run_key"] else ""
-    return (
+    many = f", {run['processes']} processes" if run["processes"] > 1 else ""
+    if run["abandoned"]:
+        many = " (its process is gone; the next run goes on)"
+    lines = [
         f"run {run['run_id']}{key}: {run['accounts_done']} of {run['accounts']} accounts "
-        f"since {run['started_at']:%H:%M:%S} UTC{gone}"
-    )
+        f"since {run['started_at']:%H:%M:%S} UTC{many}"
+    ]
+    if run["expected_end"] and not run["abandoned"]:
+        lines.append(f"  expected end {run['expected_end']:%Y-%m-%d %H:%M:%S} UTC, at the pace so far")
+    lines += [f"  waits for {what}" for what in run["waits_for"]]
+    if run["refusal"]:
+        lines.append(f"  writes nothing more: {run['refusal']}")
+    return lines

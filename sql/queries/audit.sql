@@ -38,12 +38,14 @@ FROM reconciler.audit_entries
 WHERE calendar_id = $1 AND event_id = $2
 ORDER BY entry_id;
 
--- name: of_run
-SELECT count(*) AS entries, coalesce(string_agg(hash, '' ORDER BY entry_id), '') AS hashes
-FROM reconciler.audit_entries
-WHERE run_id = $1;
-
--- name: of_run_before
-SELECT count(*) AS entries, coalesce(string_agg(hash, '' ORDER BY entry_id), '') AS hashes
-FROM reconciler.audit_entries
-WHERE run_id = $1 AND entry_id < $2;
+-- name: seal
+-- What a run wrote before an entry (null: all of it): how many entries, and a digest over the last one in each chain,
+-- which through its chain stands for all before it.
+SELECT coalesce(sum(h.entries), 0)::bigint AS entries,
+       encode(sha256(convert_to(coalesce(string_agg(h.hash, '' ORDER BY h.chain), ''), 'UTF8')), 'hex') AS digest
+FROM (
+    SELECT chain, count(*) AS entries, (array_agg(hash ORDER BY seq DESC))[1] AS hash
+    FROM reconciler.audit_entries
+    WHERE run_id = $1 AND ($2::bigint IS NULL OR entry_id < $2)
+    GROUP BY chain
+) h;

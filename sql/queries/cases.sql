@@ -95,6 +95,10 @@ ORDER BY e.starts_at;
 -- name: release_held
 DELETE FROM reconciler.run_held WHERE run_id = $1 AND account_id = $2;
 
+-- name: lock_counters
+-- First of all: who waits here sees, in its next statement, what the one before it counted.
+SELECT repairs FROM reconciler.runs WHERE run_id = $1 FOR UPDATE;
+
 -- name: count_reads
 UPDATE reconciler.run_units SET events_read = greatest(events_read, $3) WHERE run_id = $1 AND account_id = $2;
 

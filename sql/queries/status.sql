@@ -1,14 +1,35 @@
 -- What is going on: for `reconciler status`.
 
 -- name: runs_under_way
-SELECT r.run_id, r.run_key, r.trigger, r.reason, r.dry_run, r.started_at,
-       count(u.*) AS accounts, count(u.*) FILTER (WHERE u.state <> 'todo') AS accounts_done,
-       pg_try_advisory_xact_lock_shared(hashtextextended('reconciler:run:' || r.run_id, 0)) AS abandoned
+-- `processes` hold the run's lock: none means abandoned. The pace is that of the last five minutes.
+SELECT r.run_id, r.run_key, r.trigger, r.reason, r.dry_run, r.started_at, r.planned_at IS NOT NULL AS planned,
+       r.refusal, u.accounts, u.accounts - u.todo AS accounts_done, u.todo AS accounts_left, u.recent, u.recent_since,
+       (SELECT count(*) FROM reconciler.run_held h WHERE h.run_id = r.run_id) AS held,
+       p.processes, p.processes = 0 AS abandoned
 FROM reconciler.runs r
-LEFT JOIN reconciler.run_units u ON u.run_id = r.run_id
+CROSS JOIN LATERAL (
+    SELECT count(*) AS accounts, count(*) FILTER (WHERE state = 'todo') AS todo,
+           count(*) FILTER (WHERE finished_at > $1::timestamptz - interval '5 minutes') AS recent,
+           greatest(r.started_at, r.planned_at, $1::timestamptz - interval '5 minutes',
+                    min(finished_at) FILTER (WHERE finished_at > $1::timestamptz - interval '5 minutes') - interval '1 second')
+               AS recent_since
+    FROM reconciler.run_units WHERE run_id = r.run_id
+) u
+CROSS JOIN LATERAL (
+    SELECT count(DISTINCT l.pid) AS processes FROM pg_locks l
+    WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+      AND (l.classid::bigint << 32 | l.objid::bigint) = hashtextextended('reconciler:run:' || r.run_id, 0)
+) p
 WHERE r.status = 'running'
-GROUP BY r.run_id
 ORDER BY r.started_at;
+
+-- name: waiting_sessions
+-- Sessions of ours that wait for a lock in the database, and the one that has kept them waiting longest.
+SELECT count(*)::int AS sessions, max(extract(epoch FROM clock_timestamp() - a.query_start))::float8 AS seconds
+FROM pg_stat_activity a
+WHERE a.datname = current_database() AND a.application_name LIKE 'reconciler%' AND a.wait_event_type = 'Lock'
+  AND a.pid <> pg_backend_pid();
 
 -- name: due
 SELECT count(DISTINCT e.account_id) AS accounts, count(*) AS events, min(e.starts_at) AS soonest

@@ -199,6 +199,21 @@ async def test_a_run_without_a_key_takes_up_what_a_killed_one_left(program: Prog
     assert_finished_once(town, repaired)
 
 
+async def test_a_dry_run_that_was_killed_does_not_go_on_in_earnest(program: Program, town: Town) -> None:
+    repaired = people_to_repair(town, 2)
+    town.move_in()
+    town.world.settings.latency = 0.2
+    running = await program.start("run", "--dry-run", "--run-key", "night", env=BOLD)
+    await running.until(lambda: answered(town) >= 3)
+    running.signal(signal.SIGKILL)
+    await running.end()
+    town.world.settings.latency = 0
+    refused = await program("run", "--run-key", "night", env=BOLD)
+    assert (refused.code, "dry run" in refused.complaints[-1]) == (ALREADY, True), refused
+    assert all(event.event.writes == [] for event in repaired)
+    assert open_runs(town) == []
+
+
 async def test_a_deadline_stops_a_run(program: Program, town: Town) -> None:
     people_to_repair(town, 4)
     town.move_in()
@@ -332,7 +347,6 @@ async def test_a_broken_account_costs_itself_alone(program: Program, town: Town)
     assert town.causes() == {event.key: "assigned"}
 
 
-@pytest.mark.xfail(strict=True, reason="the last accounts at work are taken for Cronofy as a whole")
 async def test_several_broken_accounts_at_the_end_are_no_outage(program: Program, town: Town) -> None:
     broken(town, 4)
     who = town.resident()

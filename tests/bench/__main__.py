@@ -122,8 +122,8 @@ def cpu(server: str) -> str:
     lines += [f"| {name} | {n} | {mine:.2f} | {theirs:.2f} |" for name, n, mine, theirs in rows]
     return _table(
         lines,
-        "Pages of about 100 events. Start-up is taken off (an empty loop; `reconciler status`). The run reads a listing "
-        "and userinfo for each account, judges, and records states and audit entries.",
+        "Pages of about 100 events. Start-up is taken off (an empty loop; `reconciler status`). The run reads a "
+        "listing and userinfo for each account, judges, and records states and audit entries.",
     )
 
 
@@ -159,8 +159,8 @@ def _fill(dsn: str, events: int, accounts: int) -> None:
             (accounts,),
         )
         connection.execute(
-            "INSERT INTO reconciler.events (calendar_id, event_id, account_id, starts_at, profile_id, body, written_at) "
-            "SELECT 'cal_' || i %% %s, 'e' || i, 'acc_' || i %% %s + 1, "
+            "INSERT INTO reconciler.events "
+            "(calendar_id, event_id, account_id, starts_at, profile_id, body, written_at) SELECT 'cal_' || i %% %s, 'e' || i, 'acc_' || i %% %s + 1, "
             "now() + (0.1 + random() * 180) * interval '1 day', 'pro_1', '{}', now() - interval '3 days' "
             "FROM generate_series(1, %s) i",
             (accounts, accounts, events),

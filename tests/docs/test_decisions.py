@@ -81,7 +81,7 @@ def _said(remedy: Remedy) -> str:
     assert_never(remedy)
 
 
-@settings(derandomize=True, database=None, max_examples=300)
+@settings(derandomize=True, database=None, max_examples=150)
 @given(strategies.evidence() | strategies.overdue_evidence(), strategies.policies)
 def test_what_is_done_is_what_the_table_says(evidence: Evidence, policy: Policy) -> None:
     finding = classify(evidence, policy)

@@ -21,7 +21,7 @@ import reconciler
 TOP = Path(__file__).parents[2]
 DEPLOY = TOP / "deploy"
 ENVIRONMENTS = ("staging", "production")
-FOLDERS = tuple(f"{environment}{job}" for environment in ENVIRONMENTS for job in ("", "/migrate", "/on-demand"))
+FOLDERS = tuple(f"{environment}{job}" for environment in ENVIRONMENTS for job in ("", "/migrate", "/on-demand", "/shared-run"))
 OLDEST_KUBERNETES = "1.29"
 
 # interface.md, section 6; whatever begins with CONSOLE_ besides.
@@ -36,6 +36,7 @@ SETTINGS = frozenset(
         "RATE_SHARE",
         "CONCURRENCY",
         "ENGINE",
+        "HEARTBEAT",
         "SUBSTITUTE",
         "GRACE",
         "HORIZON",
@@ -60,6 +61,7 @@ SECRET_SETTINGS = frozenset(
     {"DATABASE_URL", "CRONOFY_CLIENT_SECRET", "TOKEN_KEYS", "NOTICE_WEBHOOK_SECRET", "SMTP_URL", "SLACK_WEBHOOK_URL"}
 )
 FINAL_EXIT_CODES = [2, 3, 4, 5, 75, 78]
+FINAL_FOR_ALL_PODS, FINAL_FOR_ONE_POD = [2, 78], [3, 4, 5, 75]
 DRAIN_AND_WRITES_SECONDS = 20 + 10
 
 Manifest = dict[str, Any]
@@ -182,7 +184,7 @@ def test_enumerated_values_exist(deploy: Path, folder: str) -> None:
         assert pod(job)["restartPolicy"] == "Never"  # podFailurePolicy asks for it
         assert pod(job)["securityContext"]["seccompProfile"]["type"] in {"RuntimeDefault", "Localhost"}
         for rule in job["podFailurePolicy"]["rules"]:
-            assert rule["action"] in {"Ignore", "FailJob", "Count"}
+            assert rule["action"] in {"Ignore", "FailJob", "Count", "FailIndex"}
             assert rule.get("onExitCodes", {}).get("operator", "In") in {"In", "NotIn"}
             for condition in rule.get("onPodConditions", []):
                 assert condition == {"type": "DisruptionTarget", "status": "True"}
@@ -220,7 +222,7 @@ def test_the_network_policy_covers_every_pod(deploy: Path, environment: str) -> 
     assert "ingress" not in policy
     assert {port["port"] for rule in policy["egress"] for port in rule["ports"]} == {53, 443, 5432}
     chosen = policy["podSelector"]["matchLabels"].items()
-    for folder in (environment, f"{environment}/migrate", f"{environment}/on-demand"):
+    for folder in (f for f in FOLDERS if environment_of(f) == environment):
         for job in jobs(rendered(deploy, folder)):
             assert chosen <= job["template"]["metadata"]["labels"].items()
 
@@ -252,7 +254,8 @@ def test_the_example_secrets_are_the_ones_that_are_referred_to_and_hold_nothing(
 def test_a_run_is_named_by_its_job_and_started_as_the_command_line_wants_it(deploy: Path, folder: str) -> None:
     (job,) = jobs(rendered(deploy, folder))
     assert container(job)["args"][:2] == ["run", "--run-key=$(RUN_KEY)"]
-    (run_key,) = container(job)["env"]
+    (run_key,) = (variable for variable in container(job)["env"] if not is_setting(variable["name"]))
+    assert run_key["name"] == "RUN_KEY"
     assert run_key["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.labels['batch.kubernetes.io/job-name']"
     assert len(job_name(deploy, folder)) <= 52  # a CronJob's own limit; the rest is its time
 
@@ -266,7 +269,7 @@ def test_a_run_has_time_to_stop_properly(deploy: Path, folder: str) -> None:
     assert job["activeDeadlineSeconds"] > seconds(settings["RECONCILER_MAX_DURATION"]) + grace
 
 
-@pytest.mark.parametrize("folder", [folder for folder in FOLDERS if not folder.endswith("/migrate")])
+@pytest.mark.parametrize("folder", [folder for folder in FOLDERS if not folder.endswith(("/migrate", "/shared-run"))])
 def test_only_what_another_try_can_mend_is_tried_again(deploy: Path, folder: str) -> None:
     (job,) = jobs(rendered(deploy, folder))
     disruption, final = job["podFailurePolicy"]["rules"]  # the first that fits wins
@@ -274,6 +277,27 @@ def test_only_what_another_try_can_mend_is_tried_again(deploy: Path, folder: str
     assert final["action"] == "FailJob"
     assert final["onExitCodes"]["values"] == FINAL_EXIT_CODES
     assert job["backoffLimit"] > 0
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_the_pods_of_a_shared_run_share_its_key_and_do_not_end_each_other(deploy: Path, environment: str) -> None:
+    (job,) = jobs(rendered(deploy, f"{environment}/shared-run"))
+    assert job["completionMode"] == "Indexed"
+    assert job["completions"] == job["parallelism"] >= 2
+    assert {v["name"]: v.get("value") for v in container(job)["env"]} == {
+        "RUN_KEY": None,
+        "RECONCILER_ENGINE": "pgqueuer",
+    }
+    disruption, everybody, one = job["podFailurePolicy"]["rules"]
+    assert [rule["action"] for rule in (disruption, everybody, one)] == ["Ignore", "FailJob", "FailIndex"]
+    assert everybody["onExitCodes"]["values"] == FINAL_FOR_ALL_PODS
+    assert one["onExitCodes"]["values"] == FINAL_FOR_ONE_POD
+    assert sorted(FINAL_FOR_ALL_PODS + FINAL_FOR_ONE_POD) == FINAL_EXIT_CODES
+    assert job["backoffLimitPerIndex"] > 0
+
+
+def test_the_image_holds_what_a_shared_run_needs() -> None:
+    assert re.search(r"^pgqueuer==1\.6\.", (TOP / "requirements.lock").read_text(), re.MULTILINE)
 
 
 def test_migrations_run_before_anything_else_of_ours_is_there(deploy: Path) -> None:
@@ -286,7 +310,7 @@ def test_migrations_run_before_anything_else_of_ours_is_there(deploy: Path) -> N
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_one_environment_runs_one_image(deploy: Path, environment: str) -> None:
-    folders = (environment, f"{environment}/migrate", f"{environment}/on-demand")
+    folders = [folder for folder in FOLDERS if environment_of(folder) == environment]
     images = {container(job)["image"] for folder in folders for job in jobs(rendered(deploy, folder))}
     assert len(images) == 1
 
@@ -348,7 +372,7 @@ def test_a_lock_is_hashed_and_names_no_index(kind: str) -> None:
 
 @pytest.mark.parametrize(
     "lock, extras",
-    [("requirements.lock", ""), ("requirements-demo.lock", "embedded"), ("requirements-dev.lock", "dev")],
+    [("requirements.lock", "scale"), ("requirements-demo.lock", "embedded"), ("requirements-dev.lock", "dev")],
 )
 def test_a_lock_holds_what_the_project_asks_for(lock: str, extras: str) -> None:
     project = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]

@@ -539,15 +539,6 @@ def test_the_zone_in_which_a_moment_is_written_changes_nothing(evidence: Evidenc
     assert cause_of(replace(evidence, now=elsewhere), POLICY) is cause_of(evidence, POLICY)
 
 
-def test_the_one_profile_asked_for_is_known_where_it_can_be_no_other() -> None:
-    two = some_profiles(UP, a_profile("pro_2"))
-    assert some_evidence().asked_profile == UP
-    assert some_evidence(asked="default").asked_profile == UP
-    assert some_evidence(asked="default", roster=two).asked_profile is None
-    assert some_evidence(asked="pro_3", roster=two).asked_profile is None
-    assert some_evidence(roster=None).asked_profile is None
-
-
 @pytest.mark.parametrize(
     "read, needed",
     [

@@ -55,8 +55,8 @@ class MemoryTrail:
 
     def seal(self, run_id: UUID = RUN) -> None:
         """Close a run's books as a run does."""
-        entries, hashes = result_of(self.seal_before(run_id, len(self.stored) + 1))
-        evidence = {"entries": entries, "digest": hashlib.sha256(hashes.encode()).hexdigest()}
+        entries, digest = result_of(self.seal_before(run_id, len(self.stored) + 1))
+        evidence = {"entries": entries, "digest": digest}
         self.append(AuditEntry(AuditTag.RUN_FINISHED, NOW, run_id=run_id, outcome="completed", evidence=evidence))
 
     def tamper(self, entry_id: int, **changes: Any) -> None:
@@ -94,7 +94,7 @@ class MemoryTrail:
 
     async def seal_before(self, run_id: UUID, entry_id: int) -> tuple[int, str]:
         hashes = [s.hash for s in self.stored if s.entry.run_id == run_id and s.entry_id < entry_id]
-        return len(hashes), "".join(hashes)
+        return len(hashes), hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
 def a_verdict(

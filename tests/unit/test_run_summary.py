@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -10,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.domain.cause import Cause
-from reconciler.domain.run import ProviderShare, RunRow, Totals, summary
-from tests.builders import MINUTE, NOW
+from reconciler.domain.run import ProviderShare, RunRow, Totals, expected_end, summary
+from tests.builders import DAY, MINUTE, NOW
 
 RUN = RunRow(
     run_id=UUID(int=7),
@@ -158,3 +159,35 @@ def test_an_outage_is_never_both_on_and_over(overdue: int, served: int, accounts
 
 def test_a_share_is_kept_as_an_incidents_evidence() -> None:
     assert ProviderShare(5, 10, 6, 7).as_json() == {"overdue": 5, "events": 10, "accounts": 6, "waiting": 7}
+
+
+# ---------------------------------------------------------------- how long it will take
+
+
+@pytest.mark.parametrize(
+    "left, done, since, expected",
+    [
+        (10, 5, NOW - MINUTE, NOW + 2 * MINUTE),
+        (1, 2, NOW - MINUTE, NOW + MINUTE / 2),
+        (0, 5, NOW - MINUTE, NOW),
+        (10, 0, NOW - MINUTE, None),
+        (10, 5, None, None),
+        (10, 5, NOW, None),
+        (10, 5, NOW + MINUTE, None),
+        (10**7, 1, NOW - DAY, NOW + 365 * DAY),
+    ],
+    ids=[
+        "at the pace so far",
+        "less than was done",
+        "nothing left",
+        "none done",
+        "no pace",
+        "at once",
+        "clock",
+        "never",
+    ],
+)
+def test_the_end_is_expected_at_the_pace_of_the_last_accounts(
+    left: int, done: int, since: datetime | None, expected: datetime | None
+) -> None:
+    assert expected_end(NOW, left, done, since) == expected

@@ -18,7 +18,7 @@ from reconciler.domain.evidence_json import evidence_from, evidence_json
 from reconciler.domain.ids import EventKey, ProfileId
 from reconciler.domain.notice import Notice, NoticeChanges, Subject
 from reconciler.domain.outcome import Applied, InDoubt, Outcome, Rejected, Unneeded, Unsent
-from reconciler.domain.remedy import Leave, NoticeKind, Reupsert, Settle, choose, remedy_json
+from reconciler.domain.remedy import Leave, NoticeKind, ProviderChange, Reupsert, Settle, choose, remedy_json
 from reconciler.domain.roster import Roster
 from reconciler.domain.state import EventState
 from reconciler.domain.times import Instant
@@ -76,7 +76,7 @@ def settled(
     """What comes of these verdicts."""
     everything = (*decided, *held, *drifted)
     caseload: Caseload = a_caseload(*(i.case for i in everything), open_notices=open_notices)
-    done = {i.key: (i, outcomes[i.key]) for i in decided if outcomes and i.key in outcomes}
+    done = {i.key: [(i, outcomes[i.key])] for i in decided if outcomes and i.key in outcomes}
     return settle(caseload, decided, held, done, kept, roster, LATER, drifted)
 
 
@@ -300,6 +300,10 @@ def test_without_a_link_a_lost_answer_stays_in_doubt_and_the_question_is_closed(
     assert only_state(result).intended_at is None
 
 
+def test_an_intent_that_names_no_profile_states_nothing() -> None:
+    assert tags(settled(item(intended_at=NOW - HOUR))) == [AuditTag.EVENT_JUDGED]
+
+
 def test_an_unread_account_leaves_a_doubt_for_the_next_look() -> None:
     assert settled(item(some_evidence(read=Unreadable("timeout", "")), **IN_DOUBT)).entries == ()
 
@@ -435,7 +439,7 @@ def test_an_account_that_can_be_read_again_need_not_be_authorised() -> None:
 def test_an_account_of_which_some_could_not_be_read_still_waits_to_be_authorised() -> None:
     known = Notice(AUTHORIZE, ((a_key("evt-1"), STARTS_AT), (a_key("evt-9"), STARTS_AT)))
     result = settled(item(REVOKED, "evt-1"), item(some_evidence(read=linked()), "evt-2"), open_notices=[known])
-    assert result.notices.resolve == ()
+    assert result.notices == NoticeChanges()
 
 
 # ---------------------------------------------------------------- properties
@@ -507,3 +511,16 @@ def test_an_event_moved_past_its_start_by_the_person_is_settled_by_the_calendars
     result = settled(item(some_evidence(read=found(start=Instant(NOW - HOUR)))))
     assert only_state(result).conferencing == "ignored"
     assert result.newly_settled == 1
+
+
+def test_a_refused_profile_and_the_next_one_are_both_on_record() -> None:
+    first = item(some_evidence(asked="pro_gone"))
+    second = replace(first, remedy=Reupsert(ProfileId("pro_2"), "zoom", ProviderChange.SAME))
+    refused = Rejected(422, ("errors.not_recognized",))
+    attempts: dict[EventKey, list[tuple[Judged, Outcome]]] = {first.key: [(first, refused), (second, Applied())]}
+    result = settle(a_caseload(first.case), [first], (), attempts, (), None, LATER)
+    assert tags(result) == [AuditTag.REPAIR_REJECTED, AuditTag.REPAIR_APPLIED]
+    assert nonzero(result.counts["outcomes"]) == {"repaired": 1, "repair_rejected": 1}
+    state = only_state(result)
+    assert [r.profile_id for r in state.rejections] == [getattr(first.remedy, "profile_id", None)]
+    assert (state.repairs, state.remedy) == (1, "reupsert pro_2")

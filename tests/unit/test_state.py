@@ -4,7 +4,7 @@ from dataclasses import fields, replace
 from datetime import datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.domain.cause import SETTLED, Cause, classify
@@ -109,7 +109,9 @@ def test_one_word_says_what_was_read(evidence: Evidence, word: str) -> None:
 
 
 def test_the_first_look_at_a_pending_event_remembers_since_when() -> None:
-    assert look(a_state(), some_evidence()) == a_state(
+    evidence = some_evidence()
+    finding = classify(evidence, POLICY)
+    assert after_look(a_state(), an_event(), finding.cause, choose(finding, POLICY), evidence) == a_state(
         conferencing="pending",
         cause=Cause.UNEXPLAINED,
         remedy="wait",
@@ -296,6 +298,7 @@ def test_only_what_is_decided_anew_is_told(before: EventState, after: EventState
 # ---------------------------------------------------------------- properties
 
 
+@settings(max_examples=50)
 @given(strategies.event_states, strategies.evidence(), strategies.policies, st.booleans())
 def test_a_look_writes_nothing_off(before: EventState, evidence: Evidence, policy: Policy, held: bool) -> None:
     after = look(before, evidence, held=held, policy=policy)
@@ -307,6 +310,7 @@ def test_a_look_writes_nothing_off(before: EventState, evidence: Evidence, polic
     assert (after.pending_since is not None) is (after.conferencing == "pending")
 
 
+@settings(max_examples=50)
 @given(strategies.event_states, strategies.evidence(), strategies.policies)
 def test_a_judged_event_is_either_settled_or_due_again(before: EventState, evidence: Evidence, policy: Policy) -> None:
     after = look(before, evidence, policy=policy)
@@ -318,6 +322,7 @@ def test_a_judged_event_is_either_settled_or_due_again(before: EventState, evide
     assert after.next_read_at is None or after.next_read_at >= evidence.now
 
 
+@settings(max_examples=50)
 @given(strategies.event_states, strategies.evidence(), strategies.policies)
 def test_looking_twice_at_the_same_decides_nothing_new(before: EventState, evidence: Evidence, policy: Policy) -> None:
     once = look(before, evidence, policy=policy)

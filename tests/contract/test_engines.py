@@ -1,0 +1,634 @@
+"""What every engine promises of the units of a run, and what the one for many processes promises besides."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+from unittest.mock import AsyncMock
+from uuid import UUID, uuid4
+
+import pytest
+from pgqueuer.queries import Queries
+
+from reconciler.cronofy.wire import stored_body
+from reconciler.domain.audit import AuditEntry, AuditTag
+from reconciler.domain.casework import Scope, Unit, UnitResult
+from reconciler.domain.ids import AccountId, EventKey
+from reconciler.domain.notice import Addressee
+from reconciler.domain.run import RunRow
+from reconciler.pgqueuer.claims import Claims, GuardedBudget
+from reconciler.pgqueuer.engine import MOST_CLAIMED, PgQueuerEngine
+from reconciler.pgqueuer.queue import OwnedQueries, entrypoint
+from reconciler.pipeline.engine import LocalEngine
+from reconciler.ports import AccountUnreadable, ApiUnreachable, Engine, Intent, RunStopped, SafetyLimits
+from reconciler.postgres.case_store import DueFilter, PostgresCases
+from reconciler.postgres.pool import Pool, open_connection, open_pool
+from reconciler.postgres.run_ledger import Locks, RunLedger
+from tests.fakes import FakeBudget
+
+HEARTBEAT = timedelta(seconds=1)
+DRAIN_S = 0.3
+Work = Callable[[Unit], Awaitable[None]]
+
+
+@dataclass
+class Process:
+    """What one process of a run has: its own locks, engine and claims."""
+
+    name: str
+    pool: Pool
+    ledger: RunLedger
+    locks: Locks
+    engine: Engine
+    store: PostgresCases
+    claims: Claims
+    worked: list[str] = field(default_factory=list)
+
+    async def begin(self, run_id: UUID) -> None:
+        """Take part in a run as `pipeline.run` does."""
+        assert await (self.locks.join if self.engine.shared else self.locks.take)(f"run:{run_id}")
+        await self.engine.plan(run_id, datetime.now(UTC))
+
+    async def record(self, unit: Unit) -> None:
+        """A unit's result."""
+        self.worked.append(unit.account_id)
+        who = Addressee(unit.account_id, None, None, None)
+        entry = AuditEntry(
+            tag=AuditTag.ACCOUNT_PARKED, at=datetime.now(UTC), run_id=unit.run_id, account_id=unit.account_id
+        )
+        await self.store.record(UnitResult(unit, who, datetime.now(UTC), entries=(entry,)))
+
+    async def work(self, run_id: UUID, stop: asyncio.Event | None = None, work: Work | None = None) -> None:
+        """Work a run to its end."""
+        await self.engine.work_through(run_id, work or self.record, stop or asyncio.Event())
+
+
+@asynccontextmanager
+async def a_process(dsn: str, kind: str, concurrency: int = 4) -> AsyncIterator[Process]:
+    """A process with the engine of that name."""
+    async with AsyncExitStack() as stack:
+        pool = await stack.enter_async_context(open_pool(dsn, 4, idle_s=1))
+        ledger = RunLedger(pool, due := DueFilter(timedelta(days=200), Scope()))
+        locks = await Locks.open(dsn)
+        stack.push_async_callback(locks.close)
+        claims = Claims(pool, HEARTBEAT)
+        engine: Engine = LocalEngine(ledger, locks, concurrency, DRAIN_S)
+        if kind == "pgqueuer":
+            connection = await open_connection(dsn, "queue")
+            stack.push_async_callback(connection.close)
+            engine = PgQueuerEngine(connection, pool, ledger, locks, claims, concurrency, HEARTBEAT, DRAIN_S)
+        fence = claims.fence if engine.shared else None
+        store = PostgresCases(pool, stored_body, due, SafetyLimits(), fence=fence)
+        yield Process(kind, pool, ledger, locks, engine, store, claims)
+
+
+@pytest.fixture(params=["local", "pgqueuer"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """Both engines."""
+    return str(request.param)
+
+
+@pytest.fixture
+async def process(database: str, kind: str) -> AsyncIterator[Process]:
+    """One process, four units at a time."""
+    async with a_process(database, kind) as opened:
+        yield opened
+
+
+async def people(pool: Pool, number: int) -> list[str]:
+    """Accounts with an event each; soonest start first."""
+    names = [f"acc_{i:03d}" for i in range(number)]
+    await pool.execute("INSERT INTO reconciler.accounts (account_id) SELECT unnest($1::text[])", names)
+    await pool.execute(
+        "INSERT INTO reconciler.events (calendar_id, event_id, account_id, starts_at, profile_id) "
+        "SELECT 'cal', a, a, now() + interval '1 day' + i * interval '1 minute', 'default' "
+        "FROM unnest($1::text[]) WITH ORDINALITY AS t (a, i)",
+        names,
+    )
+    return names
+
+
+async def a_run(ledger: RunLedger, key: str | None = "night") -> UUID:
+    """A run whose books are open."""
+    row = RunRow(uuid4(), key, "schedule", None, {}, dry_run=False, started_at=datetime.now(UTC), policy={})
+    await ledger.start(row, AuditEntry(tag=AuditTag.RUN_STARTED, at=row.started_at, run_id=row.run_id))
+    return row.run_id
+
+
+async def entries(pool: Pool) -> int:
+    """How many results were written."""
+    return int(await pool.fetchval("SELECT count(*) FROM reconciler.audit_entries WHERE account_id IS NOT NULL"))
+
+
+async def states(pool: Pool, run_id: UUID) -> dict[str, int]:
+    """The units of a run by state."""
+    rows = await pool.fetch("SELECT state, count(*) FROM reconciler.run_units WHERE run_id = $1 GROUP BY 1", run_id)
+    return {row[0]: row[1] for row in rows}
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for what another task does."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - what is waited for sets no event
+            await asyncio.sleep(0.005)
+
+
+# ---------------------------------------------------------------- every engine
+
+
+async def test_every_unit_is_worked_once(process: Process) -> None:
+    names = await people(process.pool, 130)
+    await process.begin(run_id := await a_run(process.ledger))
+    await process.work(run_id)
+    assert sorted(process.worked) == names
+    assert await states(process.pool, run_id) == {"done": 130}
+    assert await entries(process.pool) == 130
+
+
+async def test_the_soonest_deadline_comes_first(database: str, kind: str) -> None:
+    async with a_process(database, kind, concurrency=1) as process:
+        names = await people(process.pool, 25)
+        await process.begin(run_id := await a_run(process.ledger))
+        await process.work(run_id)
+        assert process.worked == names
+
+
+async def test_planning_again_adds_nothing(process: Process) -> None:
+    await people(process.pool, 3)
+    await process.begin(run_id := await a_run(process.ledger))
+    await people_more(process.pool)
+    await process.engine.plan(run_id, datetime.now(UTC))
+    await process.work(run_id)
+    assert len(process.worked) == 3
+
+
+async def people_more(pool: Pool) -> None:
+    """Somebody whose event came after planning."""
+    await pool.execute("INSERT INTO reconciler.accounts (account_id) VALUES ('acc_late')")
+    await pool.execute(
+        "INSERT INTO reconciler.events (calendar_id, event_id, account_id, starts_at, profile_id) "
+        "VALUES ('cal', 'late', 'acc_late', now() + interval '1 hour', 'default')"
+    )
+
+
+async def test_a_run_without_work_ends_at_once(process: Process) -> None:
+    await process.begin(run_id := await a_run(process.ledger))
+    async with asyncio.timeout(3):
+        await process.work(run_id)
+    assert process.worked == []
+
+
+async def test_no_more_than_the_concurrency_are_worked_at_a_time(process: Process) -> None:
+    await people(process.pool, 20)
+    await process.begin(run_id := await a_run(process.ledger))
+    now, most = 0, 0
+
+    async def work(unit: Unit) -> None:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        await asyncio.sleep(0.02)
+        await process.record(unit)
+        now -= 1
+
+    await process.work(run_id, work=work)
+    assert most == 4
+
+
+async def test_an_account_that_another_run_has_in_hand_is_left_to_it(process: Process, database: str) -> None:
+    names = await people(process.pool, 5)
+    await process.begin(run_id := await a_run(process.ledger))
+    async with a_process(database, "local") as other:
+        assert await other.locks.take(f"account:{names[2]}")
+        await process.work(run_id)
+    assert sorted(process.worked) == [n for n in names if n != names[2]]
+    assert await states(process.pool, run_id) == {"done": 4, "skipped": 1}
+
+
+async def test_after_a_stop_what_is_in_flight_ends_and_the_rest_stays_to_do(process: Process) -> None:
+    await people(process.pool, 60)
+    await process.begin(run_id := await a_run(process.ledger))
+    stop = asyncio.Event()
+
+    async def work(unit: Unit) -> None:
+        if len(process.worked) + 1 >= 8:
+            stop.set()
+        await asyncio.sleep(0.05)
+        await process.record(unit)
+
+    async with asyncio.timeout(3):
+        await process.work(run_id, stop, work)
+    done = len(process.worked)
+    assert 8 <= done <= 14
+    assert await states(process.pool, run_id) == {"done": done, "todo": 60 - done}
+    await process.work(run_id)
+    assert await states(process.pool, run_id) == {"done": 60}
+    assert len(process.worked) == len(set(process.worked)) == 60
+
+
+async def test_what_does_not_end_after_a_stop_is_cancelled_and_stays_to_do(process: Process) -> None:
+    names = await people(process.pool, 6)
+    await process.begin(run_id := await a_run(process.ledger))
+    stop, cancelled = asyncio.Event(), []
+
+    async def hang(unit: Unit) -> None:
+        if unit.account_id == names[3]:
+            stop.set()
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            cancelled.append(unit.account_id)
+            raise
+
+    async with asyncio.timeout(5):
+        await process.work(run_id, stop, hang)
+    assert sorted(cancelled) == names[:4]
+    assert await states(process.pool, run_id) == {"todo": 6}
+    await process.work(run_id)
+    assert sorted(process.worked) == names
+
+
+async def test_what_stops_the_run_in_one_unit_ends_them_all(process: Process) -> None:
+    names = await people(process.pool, 40)
+    await process.begin(run_id := await a_run(process.ledger))
+
+    async def work(unit: Unit) -> None:
+        if unit.account_id == names[5]:
+            raise ApiUnreachable("nobody there")
+        await process.record(unit)
+        await asyncio.sleep(0.05)
+
+    with suppress_stopped() as caught:
+        await process.work(run_id, work=work)
+    assert [str(e) for e in caught.leaves()] == ["nobody there"]
+    left = await states(process.pool, run_id)
+    assert left["todo"] >= 20
+    await process.work(run_id)
+    assert await states(process.pool, run_id) == {"done": 40}
+    assert len(process.worked) == len(set(process.worked))
+
+
+class suppress_stopped(suppress):  # noqa: N801 - a relative of contextlib's
+    """Catches a `RunStopped`, alone or in a group."""
+
+    error: BaseException | None = None
+
+    def __init__(self) -> None:
+        super().__init__(RunStopped, BaseExceptionGroup)
+
+    def __enter__(self) -> "suppress_stopped":  # type: ignore[override]
+        return self
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> bool:
+        self.error = error
+        return bool(super().__exit__(kind, error, trace))
+
+    def leaves(self) -> list[BaseException]:
+        """What was raised in the end."""
+        found, todo = [], [self.error]
+        while todo:
+            error = todo.pop()
+            if isinstance(error, BaseExceptionGroup):
+                todo += error.exceptions
+            elif error is not None:
+                found.append(error)
+        return found
+
+
+async def test_a_mistake_of_ours_is_not_swallowed(process: Process) -> None:
+    await people(process.pool, 3)
+    await process.begin(run_id := await a_run(process.ledger))
+
+    async def work(_: Unit) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises((ZeroDivisionError, ExceptionGroup)):
+        await process.work(run_id, work=work)
+    assert await states(process.pool, run_id) == {"todo": 3}
+
+
+async def test_another_process_goes_on_where_one_has_stopped(process: Process, database: str, kind: str) -> None:
+    await people(process.pool, 30)
+    await process.begin(run_id := await a_run(process.ledger))
+    stop = asyncio.Event()
+
+    async def work(unit: Unit) -> None:
+        await process.record(unit)
+        if len(process.worked) == 10:
+            stop.set()
+
+    await process.work(run_id, stop, work)
+    await (process.locks.leave if process.engine.shared else process.locks.release)(f"run:{run_id}")
+    async with a_process(database, kind) as other:
+        await other.begin(run_id)
+        await other.work(run_id)
+        assert await states(other.pool, run_id) == {"done": 30}
+        assert not set(other.worked) & set(process.worked)
+
+
+async def test_two_runs_work_different_accounts_at_once(process: Process, database: str, kind: str) -> None:
+    names = await people(process.pool, 30)
+    await process.begin(run_id := await a_run(process.ledger))
+    async with a_process(database, kind) as other:
+        await other.begin(run_b := await a_run(other.ledger, "noon"))
+        busy: set[str] = set()
+
+        def carefully(who: Process) -> Work:
+            async def work(unit: Unit) -> None:
+                assert unit.account_id not in busy
+                busy.add(unit.account_id)
+                await asyncio.sleep(0.01)
+                await who.record(unit)
+                busy.discard(unit.account_id)
+
+            return work
+
+        await asyncio.gather(process.work(run_id, work=carefully(process)), other.work(run_b, work=carefully(other)))
+    assert set(process.worked) | set(other.worked) == set(names)
+    assert "todo" not in await states(process.pool, run_id)
+    assert "todo" not in await states(process.pool, run_b)
+
+
+async def test_repaired_units_are_worked_again_when_they_are_reopened(process: Process) -> None:
+    names = await people(process.pool, 3)
+    await process.begin(run_id := await a_run(process.ledger))
+    await process.work(run_id)
+    await process.pool.execute(
+        "INSERT INTO reconciler.event_states (calendar_id, event_id, account_id, repaired_at, run_id) "
+        "VALUES ('cal', $1, $1, now(), $2)",
+        names[1],
+        run_id,
+    )
+    assert await process.engine.reopen_repaired(run_id) == 1
+    await process.work(run_id)
+    assert sorted(process.worked) == sorted([*names, names[1]])
+
+
+# ---------------------------------------------------------------- many processes
+
+
+@pytest.fixture
+async def pair(database: str) -> AsyncIterator[tuple[Process, Process]]:
+    """Two processes that can share a run."""
+    async with a_process(database, "pgqueuer") as one, a_process(database, "pgqueuer") as other:
+        yield one, other
+
+
+async def started(pair: tuple[Process, Process], number: int) -> tuple[UUID, list[str]]:
+    """A run with so many units, both processes in it."""
+    names = await people(pair[0].pool, number)
+    run_id = await a_run(pair[0].ledger)
+    await asyncio.gather(*(process.begin(run_id) for process in pair))
+    return run_id, names
+
+
+async def test_processes_share_a_run(pair: tuple[Process, Process]) -> None:
+    one, other = pair
+    run_id, names = await started(pair, 200)
+
+    def slowly(who: Process) -> Work:
+        async def work(unit: Unit) -> None:
+            await asyncio.sleep(0.01)
+            await who.record(unit)
+
+        return work
+
+    await asyncio.gather(*(process.work(run_id, work=slowly(process)) for process in pair))
+    assert sorted(one.worked + other.worked) == names
+    assert min(len(one.worked), len(other.worked)) >= MOST_CLAIMED // 2
+    assert await states(one.pool, run_id) == {"done": 200}
+    assert await entries(one.pool) == 200
+
+
+async def test_a_process_that_dies_loses_its_units_within_a_heartbeat(pair: tuple[Process, Process]) -> None:
+    one, other = pair
+    run_id, names = await started(pair, 30)
+
+    async def hang(_: Unit) -> None:
+        await asyncio.sleep(60)
+
+    dying = asyncio.create_task(one.work(run_id, work=hang))
+    await until(lambda: bool(one.claims._held))
+    # as a kill leaves it: rows picked, no sign of life, connections and locks gone
+    dead = one.engine
+    assert isinstance(dead, PgQueuerEngine)
+    dead._connection.terminate()
+    one.locks._connection.terminate()
+    killed = asyncio.get_running_loop().time()
+    async with asyncio.timeout(4 * HEARTBEAT.total_seconds()):
+        await other.work(run_id)
+    assert asyncio.get_running_loop().time() - killed < 2 * HEARTBEAT.total_seconds()
+    assert sorted(other.worked) == names
+    dying.cancel()
+    with suppress(asyncio.CancelledError, RunStopped):
+        await dying
+
+
+async def test_the_result_of_a_frozen_process_is_not_written(pair: tuple[Process, Process]) -> None:
+    one, other = pair
+    run_id, (name,) = await started(pair, 1)
+    frozen, thawed = asyncio.Event(), asyncio.Event()
+
+    async def freeze(unit: Unit) -> None:
+        frozen.set()
+        await thawed.wait()
+        assert await one.store.intend(an_intent(unit)) == {}
+        await one.record(unit)
+
+    first = asyncio.create_task(one.work(run_id, work=freeze))
+    await frozen.wait()
+    await silence(one, run_id)
+    second = asyncio.create_task(other.work(run_id))
+    await until(lambda: other.worked == [name])
+    thawed.set()
+    await asyncio.gather(first, second)
+    assert (one.worked, other.worked) == ([name], [name])
+    assert await entries(one.pool) == 1
+    assert await states(one.pool, run_id) == {"done": 1}
+
+
+def an_intent(unit: Unit) -> Intent:
+    """A write that somebody is about to send."""
+    key = EventKey("cal", unit.account_id)  # type: ignore[arg-type]
+    return Intent(unit, datetime.now(UTC), 1, {key: (datetime.now(UTC), "pro_x")}, ())  # type: ignore[dict-item]
+
+
+async def silence(process: Process, run_id: UUID) -> None:
+    """Let the claims of a process look as if it had been silent for longer than a heartbeat."""
+    engine = process.engine
+    assert isinstance(engine, PgQueuerEngine)
+
+    engine._queries.update_heartbeat = AsyncMock()  # type: ignore[method-assign]
+    await process.pool.execute(
+        "UPDATE reconciler_queue.pgqueuer SET heartbeat = now() - interval '1 minute' "
+        "WHERE entrypoint = $1 AND queue_manager_id = $2",
+        entrypoint(run_id),
+        engine._queries.owner,
+    )
+
+
+async def test_a_process_that_thaws_first_does_not_take_the_unit_off_the_queue(pair: tuple[Process, Process]) -> None:
+    one, other = pair
+    run_id, (name,) = await started(pair, 1)
+    frozen, thawed, taken, go_on = (asyncio.Event() for _ in range(4))
+
+    async def freeze(unit: Unit) -> None:
+        frozen.set()
+        await thawed.wait()
+        await one.record(unit)
+
+    async def slow(unit: Unit) -> None:
+        taken.set()
+        await go_on.wait()
+        await other.record(unit)
+
+    first = asyncio.create_task(one.work(run_id, work=freeze))
+    await frozen.wait()
+    await silence(one, run_id)
+    second = asyncio.create_task(other.work(run_id, work=slow))
+    await taken.wait()
+    thawed.set()
+    await until(lambda: one.worked == [name])
+    await asyncio.sleep(0.3)  # longer than a completion takes to be written
+    go_on.set()
+    await asyncio.gather(first, second)
+    assert await entries(one.pool) == 1
+    assert (one.worked, other.worked) == ([name], [name])
+
+
+async def test_a_lost_claim_starts_no_request(pair: tuple[Process, Process]) -> None:
+    one, other = pair
+    run_id, _ = await started(pair, 1)
+    budget = GuardedBudget(inner := FakeBudget(), one.claims)
+    frozen, thawed = asyncio.Event(), asyncio.Event()
+    refused = []
+
+    async def freeze(_: Unit) -> None:
+        await budget.reserve(1)
+        frozen.set()
+        await thawed.wait()
+        try:
+            await budget.reserve(1)
+        except AccountUnreadable as error:
+            refused.append(error.kind)
+
+    first = asyncio.create_task(one.work(run_id, work=freeze))
+    await frozen.wait()
+    await silence(one, run_id)
+    await other.work(run_id)
+    await asyncio.sleep(HEARTBEAT.total_seconds() / 4)
+    thawed.set()
+    await first
+    assert (refused, inner.spent) == (["claim_lost"], 1)
+
+
+async def test_the_account_of_a_frozen_process_is_still_kept_from_other_runs(pair: tuple[Process, Process]) -> None:
+    one, other = pair
+    run_id, (name,) = await started(pair, 1)
+    assert await one.locks.take(f"account:{name}")
+    await other.work(run_id)
+    assert other.worked == [name], "one of the same run has it, and no claim to it"
+    assert not await other.locks.take(f"account:{name}")
+
+
+async def test_a_unit_done_before_its_worker_died_is_not_worked_again(pair: tuple[Process, Process]) -> None:
+    one, other = pair
+    run_id, names = await started(pair, 2)
+    await one.pool.execute(
+        "UPDATE reconciler.run_units SET state = 'done' WHERE run_id = $1 AND account_id = $2", run_id, names[0]
+    )
+    await other.work(run_id)
+    assert other.worked == [names[1]]
+
+
+async def test_a_run_whose_queue_was_cancelled_stops(pair: tuple[Process, Process], database: str) -> None:
+    one, _ = pair
+    run_id, _ = await started(pair, 40)
+    operator = OwnedQueries(connection := await open_connection(database, "operator"))
+
+    async def work(unit: Unit) -> None:
+        await one.record(unit)
+        if len(one.worked) == 5:
+            jobs = await one.pool.fetch("SELECT id FROM reconciler_queue.pgqueuer WHERE status = 'queued'")
+            await Queries.mark_job_as_cancelled(operator, [job["id"] for job in jobs])
+        await asyncio.sleep(0.05)
+
+    await one.pool.execute(
+        "UPDATE reconciler_queue.pgqueuer SET execute_after = now() + interval '1 hour' WHERE id > "
+        "(SELECT min(id) + 9 FROM reconciler_queue.pgqueuer)"
+    )
+    await one.work(run_id, work=work)
+    await connection.close()
+    assert await states(one.pool, run_id) == {"done": len(one.worked), "todo": 40 - len(one.worked)}
+    assert len(one.worked) <= 10
+
+
+async def test_units_that_lost_their_place_in_the_queue_get_it_back(pair: tuple[Process, Process]) -> None:
+    one, _ = pair
+    run_id, names = await started(pair, 12)
+    await one.pool.execute("DELETE FROM reconciler_queue.pgqueuer WHERE id % 2 = 0")
+    await one.work(run_id)
+    assert sorted(one.worked) == names
+
+
+async def test_the_queue_holds_two_ids_a_deadline_and_nothing_else(pair: tuple[Process, Process]) -> None:
+    one, _ = pair
+    run_id, names = await started(pair, 3)
+    rows = await one.pool.fetch("SELECT * FROM reconciler_queue.pgqueuer ORDER BY priority DESC")
+    assert [json.loads(row["payload"]) for row in rows] == [{"run_id": str(run_id), "account_id": n} for n in names]
+    assert [row["dedupe_key"] for row in rows] == [f"{run_id}:{n}" for n in names]
+    deadlines = await one.pool.fetch("SELECT deadline FROM reconciler.run_units ORDER BY deadline")
+    assert [row["priority"] for row in rows] == [-int(d["deadline"].timestamp()) for d in deadlines]
+    assert all(b < a for a, b in pairwise(row["priority"] for row in rows))
+
+
+async def test_nothing_of_an_ended_run_stays_in_the_queue(pair: tuple[Process, Process]) -> None:
+    one, other = pair
+    run_id, _ = await started(pair, 5)
+    await one.work(run_id)
+    assert await one.pool.fetchval("SELECT count(*) FROM reconciler_queue.pgqueuer_log") == 15
+    await one.ledger.finish(run_id, "completed", datetime.now(UTC), {}, [])
+    await one.engine.forget(run_id)
+    assert await one.pool.fetchval("SELECT count(*) FROM reconciler_queue.pgqueuer_log") == 0
+    await one.engine.plan(left := await a_run(one.ledger, "left"), datetime.now(UTC))
+    await one.ledger.finish(left, "partial", datetime.now(UTC), {}, [])
+    await other.engine.plan(await a_run(other.ledger, "next"), datetime.now(UTC))
+    rows = await one.pool.fetch("SELECT DISTINCT entrypoint FROM reconciler_queue.pgqueuer")
+    assert entrypoint(left) not in {row["entrypoint"] for row in rows}
+
+
+async def test_the_migrated_tables_are_what_this_pgqueuer_asks_for(database: str) -> None:
+    connection = await open_connection(database, "queue")
+    try:
+        plan = await OwnedQueries(connection).plan_upgrade()
+    finally:
+        await connection.close()
+    assert (plan.statements, plan.notes) == ((), ())
+
+
+async def test_no_variable_of_the_environment_moves_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pgqueuer.domain.settings import DBSettings
+
+    from reconciler.pgqueuer import queue
+
+    for name in ("PGQUEUER_PREFIX", "PGQUEUER_SCHEMA", "PGQUEUER_CHANNEL", "QUEUE_TABLE", "FUNCTION", "TRIGGER"):
+        monkeypatch.setenv(name, "elsewhere")
+    assert DBSettings(**queue.SETTINGS.model_dump()) == queue.SETTINGS
+
+
+async def test_an_account_id_with_odd_letters_makes_the_journey(pair: tuple[Process, Process]) -> None:
+    one, _ = pair
+    odd = AccountId('acc_"ü\\{}')
+    await one.pool.execute("INSERT INTO reconciler.accounts (account_id) VALUES ($1)", odd)
+    await one.pool.execute(
+        "INSERT INTO reconciler.events (calendar_id, event_id, account_id, starts_at, profile_id) "
+        "VALUES ('cal', 'e', $1, now() + interval '1 hour', 'default')",
+        odd,
+    )
+    await one.begin(run_id := await a_run(one.ledger))
+    await one.work(run_id)
+    assert one.worked == [odd]
