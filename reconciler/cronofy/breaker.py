@@ -65,7 +65,7 @@ class Breaker:
         if self._unconnected:
             needed, accounts = (IN_A_ROW, 2) if lived else (IN_A_ROW_FROM_THE_START, 1)
         else:
-            needed, accounts = IN_A_ROW, 4 if lived else 2
+            needed, accounts = IN_A_ROW, 4 if lived else 6
         if self._count < needed or len(self._accounts) < accounts:
             return False
         return exhausted or self._monotonic() - self._since >= SPAN_SECONDS

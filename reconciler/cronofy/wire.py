@@ -409,7 +409,7 @@ class _Errors(Struct):
 
 _ERRORS = msgspec.json.Decoder(_Errors)
 _ERROR_KEY = msgspec.json.Decoder(_ErrorKey)
-_SAFE_KEY = re.compile(r"[A-Za-z0-9_.\-]{1,80}")
+_SAFE_KEY = re.compile(r"errors\.[a-z0-9_.]{1,72}")
 _MOST_KEYS = 20
 
 
@@ -439,10 +439,14 @@ class _StoredBody(Struct):
     start: Raw = Raw()
     end: Raw = Raw()
     tzid: Raw = Raw()
+    conferencing: Raw = Raw()
 
 
 _STORED_BODY = msgspec.json.Decoder(_StoredBody)
 _TIME = msgspec.json.Decoder(str | _ZonedTime)
+
+
+_CONFERENCING_PLACE = re.compile(rb"\s*(\{|null|$)")
 
 
 def stored_body(text: str | None, event_id: EventId) -> StoredBody:
@@ -458,6 +462,8 @@ def stored_body(text: str | None, event_id: EventId) -> StoredBody:
         return StoredBody(BodyState.NOT_AN_OBJECT)
     if _text_or_none(body.event_id) != event_id:
         return StoredBody(BodyState.OTHER_EVENT)
+    if not _CONFERENCING_PLACE.match(bytes(body.conferencing)):
+        return StoredBody(BodyState.CONFERENCING_UNREADABLE)
     tzid = _text_or_none(body.tzid)
     try:
         start, start_tzid = _stored_time(body.start, tzid)
@@ -542,10 +548,17 @@ def read_granted(body: bytes) -> Granted:
     )
 
 
+_TOKEN_ERRORS = frozenset({
+    "invalid_grant", "invalid_client", "invalid_request", "invalid_scope", "unauthorized_client",
+    "unsupported_grant_type",
+})  # fmt: skip
+"""RFC 6749, section 5.2. Anything else might be an echo of what was sent."""
+
+
 def read_token_error(body: bytes) -> str | None:
     """The OAuth error code, such as `invalid_grant`; null where there is none."""
     try:
         error = _TOKEN_ERROR.decode(body).error
     except _UNDECODABLE:
         return None
-    return error if _SAFE_KEY.fullmatch(error) else None
+    return error if error in _TOKEN_ERRORS else None

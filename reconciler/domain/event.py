@@ -37,6 +37,8 @@ class BodyState(StrEnum):
     NOT_AN_OBJECT = "not_an_object"
     OTHER_EVENT = "other_event"
     """Its `event_id` is absent or another one: sending it would write another event."""
+    CONFERENCING_UNREADABLE = "conferencing_unreadable"
+    """Its `conferencing` is no object: there is no place for a `profile_id`."""
     TIMES_UNREADABLE = "times_unreadable"
     """Its start or end cannot be read, so it cannot be told whether the person moved the event."""
 

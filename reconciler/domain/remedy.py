@@ -212,6 +212,7 @@ _UNUSABLE_BODY = {
     BodyState.MISSING: "no stored body to send again",
     BodyState.NOT_AN_OBJECT: "the stored body is no JSON object",
     BodyState.OTHER_EVENT: "the stored body does not carry this event's event_id",
+    BodyState.CONFERENCING_UNREADABLE: "conferencing in the stored body is no JSON object",
     BodyState.TIMES_UNREADABLE: "start or end in the stored body cannot be read",
 }
 

@@ -55,6 +55,7 @@ class EventState:
             rejections=(),
             pending_since=None,
             unchanged_looks=0,
+            misses=0,
             settled_at=None,
             intended_at=None,
             intended_profile=None,

@@ -1,5 +1,6 @@
 """Carries out the re-upserts of one account: intent recorded, sent in batches, doubts resolved by reading."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
@@ -23,6 +24,9 @@ from reconciler.ports import (
     UpsertRequest,
     Window,
 )
+
+DOUBT_SETTLES_S = 5.0
+"""How long after a write whose answer is not known its link, if it took effect, has mostly come."""
 
 Repair = tuple[Judged, Reupsert]
 
@@ -83,7 +87,11 @@ async def _resolve(
     window: Window,
     outcomes: Mapping[EventKey, Outcome],
 ) -> dict[EventKey, Outcome]:
-    """After a lost answer: read; a link proves that it took effect, none lets it be sent once more (same event id)."""
+    """After a lost answer: read; a link proves that it took effect, none lets it be sent once more (same event id).
+
+    Read after a while: a link takes seconds, and what took effect must not be sent again.
+    """
+    await asyncio.sleep(DOUBT_SETTLES_S)
     try:
         listing = await api.list_events(who, window)
     except (AccountUnreadable, AccountUnauthorized):

@@ -17,14 +17,15 @@ from reconciler.domain.casework import (
     Verdict,
 )
 from reconciler.domain.cause import Cause
-from reconciler.domain.evidence import ReadBack, Unauthorized, Unreadable
+from reconciler.domain.event import Assigned
+from reconciler.domain.evidence import Found, ReadBack, Unauthorized, Unreadable
 from reconciler.domain.ids import EventKey
 from reconciler.domain.notice import Addressee
 from reconciler.domain.outcome import Outcome, Rejected
 from reconciler.domain.policy import Policy
 from reconciler.domain.remedy import Reupsert
 from reconciler.domain.roster import Roster
-from reconciler.pipeline.act import repair
+from reconciler.pipeline.act import DOUBT_SETTLES_S, repair
 from reconciler.pipeline.guide import Guide, freely, guided
 from reconciler.pipeline.judge import Judged, gather, judge, observe, restored, with_roster
 from reconciler.pipeline.meter import TaskMeter
@@ -152,6 +153,9 @@ async def _reconcile(caseload: Caseload, tools: Tools) -> UnitResult:
     unit = caseload.unit
     who = Credentials(unit.account_id, caseload.data_center, await tools.tokens.load(unit.account_id))
     readings = await _read(who, caseload.cases, tools)
+    if not tools.dry_run and (seconds := _doubt_settles_in(caseload, readings, tools.clock.now())) > 0:
+        await asyncio.sleep(seconds)
+        readings = await _read(who, caseload.cases, tools)
     now = tools.clock.now()
     evidence = [(case, gather(case, readings[case.event.key], caseload, now)) for case in caseload.cases]
     roster: Roster | None = None
@@ -173,6 +177,18 @@ async def _reconcile(caseload: Caseload, tools: Tools) -> UnitResult:
         outcomes, kept = await _repair(who, caseload, kept, len(judged), tools)
     settled = settle(caseload, decided, held, outcomes, kept, roster, now, drifted)
     return _result(caseload, judged, held, settled, roster, now, tools.policy, tools.dry_run)
+
+
+def _doubt_settles_in(caseload: Caseload, readings: Mapping[EventKey, ReadBack], now: datetime) -> float:
+    """How long to wait before an event is judged whose last write may have taken effect a moment ago."""
+    waits = [
+        DOUBT_SETTLES_S - (now - case.state.intended_at).total_seconds()
+        for case in caseload.cases
+        if case.state.intended_at is not None
+        and isinstance(read := readings[case.event.key], Found)
+        and not isinstance(read.conferencing, Assigned)
+    ]
+    return min(max(waits, default=0.0), DOUBT_SETTLES_S)
 
 
 async def _read(who: Credentials, cases: Sequence[Case], tools: Tools) -> Mapping[EventKey, ReadBack]:

@@ -261,7 +261,7 @@ class RunLedger:
                         after={
                             "kind": row["kind"],
                             "profile_id": row["profile_id"],
-                            "reason": "its events have started",
+                            "reason": "its events have started or were deleted",
                         },
                     )
                     for row in rows

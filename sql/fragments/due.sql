@@ -4,7 +4,7 @@ FROM reconciler.events e
 LEFT JOIN reconciler.accounts a ON a.account_id = e.account_id
 LEFT JOIN reconciler.event_states s ON s.calendar_id = e.calendar_id AND s.event_id = e.event_id
 WHERE e.starts_at > $1::timestamptz AND e.starts_at <= $1::timestamptz + $2::interval
-  AND e.cancelled_at IS NULL AND e.profile_id IS NOT NULL AND e.profile_id NOT IN ('none', 'explicit')
+  AND e.cancelled_at IS NULL AND e.profile_id IS NOT NULL AND e.profile_id NOT IN ('none', 'explicit') AND e.profile_id <> ''
   AND (a.account_id IS NULL OR a.state = 'active')
   AND (CASE WHEN s.settled_at IS NULL
             THEN $4::boolean OR s.next_read_at IS NULL OR s.next_read_at <= $1::timestamptz

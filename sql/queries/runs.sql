@@ -132,10 +132,15 @@ WHERE provider_name = $1 AND closed_at IS NULL
 RETURNING incident_id;
 
 -- name: resolve_spent_notices
-UPDATE reconciler.notices
+-- Nobody waits for them any more: every event of theirs has started, or the application deleted it.
+UPDATE reconciler.notices n
 SET status = 'resolved', resolved_at = $1, updated_at = $1
-WHERE status <> 'resolved' AND kind <> 'reauthorize_account' AND last_event_at <= $1
-RETURNING account_id, kind, profile_id;
+WHERE n.status <> 'resolved' AND n.kind <> 'reauthorize_account'
+  AND (n.last_event_at <= $1 OR NOT EXISTS (
+        SELECT FROM jsonb_to_recordset(n.events) AS w (calendar_id text, event_id text, starts_at timestamptz)
+        JOIN reconciler.events e ON e.calendar_id = w.calendar_id AND e.event_id = w.event_id
+        WHERE e.cancelled_at IS NULL AND e.starts_at > $1))
+RETURNING n.account_id, n.kind, n.profile_id;
 
 -- name: plan_of
 SELECT plan_id FROM reconciler.plans WHERE run_id = $1;

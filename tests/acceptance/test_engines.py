@@ -6,9 +6,12 @@ import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
+import psycopg
 import pytest
 
+from reconciler.postgres.statements import sql_folder
 from tests.acceptance.program import DAYS_AGO, Done, Planted, Program, Running, Town
 
 PARTIAL, STOPPED, UNREACHABLE, ALREADY, CONFIGURATION = 3, 5, 69, 75, 78
@@ -324,6 +327,19 @@ async def test_a_limit_that_one_process_meets_holds_for_all(program: Program, to
     assert all(plan["id"] in done.complaints[0] and "MAX_REPAIRS" in done.complaints[0] for done in ends)
     assert sum(len(event.event.writes) for event in repaired) == 3
     assert len(town.query("SELECT 1 FROM reconciler.plan_items")) == len(repaired) - 3
+
+
+async def test_the_workers_role_is_enough(program: Program, town: Town) -> None:
+    people(town, 3, to_repair=1)
+    login = f"shared_{urlsplit(town.dsn).path.strip('/')}"
+    with psycopg.connect(town.dsn, autocommit=True) as connection:
+        connection.execute((sql_folder() / "roles.sql").read_bytes())
+        connection.execute(f'CREATE ROLE "{login}" LOGIN IN ROLE reconciler_worker'.encode())
+    parts = urlsplit(town.dsn)
+    dsn = urlunsplit(parts._replace(netloc=f"{login}@{parts.netloc.rpartition('@')[2]}"))
+    done = await program(*RUN, env={**SHARED, "RECONCILER_DATABASE_URL": dsn})
+    assert (done.code, done.json["accounts"]["done"]) == (0, 3), done
+    assert_left_nothing(town)
 
 
 async def test_what_the_engine_for_many_processes_asks_for(program: Program, town: Town, tmp_path: Path) -> None:

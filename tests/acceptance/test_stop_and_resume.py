@@ -356,7 +356,6 @@ async def test_several_broken_accounts_at_the_end_are_no_outage(program: Program
     assert (done.code, done.json["accounts"]["failed"]) == (PARTIAL, 4), done
 
 
-@pytest.mark.xfail(strict=True, reason="the first accounts at work are taken for Cronofy as a whole")
 async def test_several_broken_accounts_do_not_keep_the_others_from_being_read_for_ever(
     program: Program, town: Town
 ) -> None:

@@ -343,7 +343,6 @@ async def test_rows_that_make_no_sense_cost_only_themselves(program: Program, to
     assert town.world.violations == []
 
 
-@pytest.mark.xfail(strict=True, reason="such a body is tried, and found unfit to be sent, by every run anew")
 async def test_a_body_with_nonsense_for_conferencing_is_reported_and_not_tried_again_and_again(
     program: Program, town: Town
 ) -> None:

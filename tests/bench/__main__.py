@@ -160,7 +160,8 @@ def _fill(dsn: str, events: int, accounts: int) -> None:
         )
         connection.execute(
             "INSERT INTO reconciler.events "
-            "(calendar_id, event_id, account_id, starts_at, profile_id, body, written_at) SELECT 'cal_' || i %% %s, 'e' || i, 'acc_' || i %% %s + 1, "
+            "(calendar_id, event_id, account_id, starts_at, profile_id, body, written_at) "
+            "SELECT 'cal_' || i %% %s, 'e' || i, 'acc_' || i %% %s + 1, "
             "now() + (0.1 + random() * 180) * interval '1 day', 'pro_1', '{}', now() - interval '3 days' "
             "FROM generate_series(1, %s) i",
             (accounts, accounts, events),

@@ -548,9 +548,10 @@ async def test_one_broken_account_among_healthy_ones_stops_nothing(bench: Bench)
 async def test_500s_for_everybody_stop_the_run_but_lose_no_outcome(bench: Bench) -> None:
     bench.server.on(EVENTS, (500, ""))
     bench.server.on(UPSERT, (500, ""))
-    bob = Credentials(AccountId("acc_bob"), "us", Tokens("access-2", None, None))
-    with pytest.raises(AccountUnreadable):
-        await bench.client.list_events(bench.who, None)
+    *others, bob = [Credentials(AccountId(f"acc_{n}"), "us", Tokens("access-2", None, None)) for n in range(6)]
+    for who in others:
+        with pytest.raises(AccountUnreadable):
+            await bench.client.list_events(who, None)
     with pytest.raises(ApiUnreachable):
         await bench.client.list_events(bob, None)
     assert await bench.client.upsert(bob, [an_upsert()]) == [InDoubt("127.0.0.1: 500")]

@@ -21,7 +21,9 @@ import reconciler
 TOP = Path(__file__).parents[2]
 DEPLOY = TOP / "deploy"
 ENVIRONMENTS = ("staging", "production")
-FOLDERS = tuple(f"{environment}{job}" for environment in ENVIRONMENTS for job in ("", "/migrate", "/on-demand", "/shared-run"))
+FOLDERS = tuple(
+    f"{environment}{job}" for environment in ENVIRONMENTS for job in ("", "/migrate", "/on-demand", "/shared-run")
+)
 OLDEST_KUBERNETES = "1.29"
 
 # interface.md, section 6; whatever begins with CONSOLE_ besides.

@@ -312,9 +312,10 @@ def test_one_account_alone_is_no_outage_once_anything_has_answered() -> None:
 
 def test_what_an_account_can_be_to_blame_for_needs_more_accounts() -> None:
     breaker = Breaker(Ticking())
-    fail(breaker, SILENT, ONE, times=8)
+    others = [AccountId(f"acc_other_{n}") for n in range(5)]
+    fail(breaker, SILENT, *others, times=8)
     assert not breaker.is_open(exhausted=True)
-    fail(breaker, SILENT, TWO)
+    fail(breaker, SILENT, ONE)
     assert breaker.is_open(exhausted=True)
     breaker.answered("us")
     fail(breaker, SILENT, ONE, TWO, THREE, times=8)
