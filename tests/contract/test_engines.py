@@ -550,9 +550,13 @@ async def test_a_run_whose_queue_was_cancelled_stops(pair: tuple[Process, Proces
     run_id, _ = await started(pair, 40)
     operator = OwnedQueries(connection := await open_connection(database, "operator"))
 
+    cancelled = False
+
     async def work(unit: Unit) -> None:
+        nonlocal cancelled
         await one.record(unit)
-        if len(one.worked) == 5:
+        if len(one.worked) >= 5 and not cancelled:
+            cancelled = True
             jobs = await one.pool.fetch("SELECT id FROM reconciler_queue.pgqueuer WHERE status = 'queued'")
             await Queries.mark_job_as_cancelled(operator, [job["id"] for job in jobs])
         await asyncio.sleep(0.05)
