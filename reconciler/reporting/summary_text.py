@@ -18,13 +18,21 @@ def run_text(summary: Mapping[str, Any]) -> str:
     lines += _table("outcomes", {k: v for k, v in summary["outcomes"].items() if v})
     lines += _table("notices", {k: v for k, v in summary["notices"].items() if v})
     lines += _table("incidents", {k: v for k, v in summary["incidents"].items() if v})
-    spent = ", ".join(f"{n} {kind}" for kind, n in requests.items() if n and kind != "total")
-    lines.append(f"  requests   {requests['total']}" + (f": {spent}" if spent else ""))
+    lines.append(f"  requests   {requests['total']}{_by_kind(requests)}")
     lines += [
         f"  failed     {error['account_id'] or '(no account)'}: {error['kind']}: {error['message']}"
         for error in summary["errors"]
     ]
     return "\n".join(lines)
+
+
+def _by_kind(requests: Mapping[str, int]) -> str:
+    spent = ", ".join(f"{n} {kind}" for kind, n in requests.items() if n and kind != "total")
+    return f": {spent}" if spent else ""
+
+
+def _spent(requests: Mapping[str, int] | None) -> str:
+    return f", spent {requests['total']} requests{_by_kind(requests)}" if requests else ""
 
 
 def _table(title: str, values: Mapping[str, int]) -> list[str]:
@@ -64,6 +72,7 @@ def status_text(status: Mapping[str, Any]) -> str:
     if last := status["last_run"]:
         lines.append(
             f"last run {last['run_id']}: {last['status']}, finished {last['finished_at']:%Y-%m-%d %H:%M:%S} UTC"
+            + _spent(last["requests"])
         )
     if budget := status["budget"]:
         held = f", held for {budget['held_for_seconds']:.0f} s after a 429" if budget["held_for_seconds"] else ""

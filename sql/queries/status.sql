@@ -44,7 +44,7 @@ FROM reconciler.notices WHERE status <> 'resolved' GROUP BY kind ORDER BY kind;
 SELECT provider_name, opened_at FROM reconciler.incidents WHERE closed_at IS NULL ORDER BY opened_at;
 
 -- name: last_finished
-SELECT run_id, run_key, status, started_at, finished_at FROM reconciler.runs
+SELECT run_id, run_key, status, started_at, finished_at, summary -> 'requests' AS requests FROM reconciler.runs
 WHERE finished_at IS NOT NULL AND NOT dry_run ORDER BY finished_at DESC LIMIT 1;
 
 -- name: budget
