@@ -10,10 +10,10 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input -
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-fast check fmt format-check lint types imports schema lock clean bench FORCE
+.PHONY: help demo test test-fast test-system-postgres check fmt format-check lint types imports schema lock clean bench FORCE
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-21s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # ---------------------------------------------------------------- the environment
 # Stamps inside the environment remember what was installed: nothing is installed twice, and a changed lock is installed.
@@ -69,7 +69,14 @@ test: $(DEV) ## every test, with coverage; the domain must be covered wholly, by
 test-fast: $(DEV) ## the tests that need no server: rules, and the promises of the fakes
 	@$(BIN)/python -m pytest -q tests/unit tests/contract -k 'not postgres and not simulator'
 
-check: format-check lint types imports test ## exactly what CI runs
+SYSTEM_POSTGRES := $(wildcard $(shell pg_config --bindir 2>/dev/null)/initdb)
+
+# The embedded server is newer than most users' own: what depends on the server runs on the machine's own too, if there is one.
+test-system-postgres: $(DEV) ## what depends on the server, on the machine's own PostgreSQL if it has one
+	@$(if $(SYSTEM_POSTGRES),RECONCILER_TEST_POSTGRES=system $(BIN)/python -m pytest -q -n $(WORKERS) tests/integration \
+	  tests/acceptance/test_every_cause.py tests/acceptance/test_migrate.py tests/contract/test_engines.py,echo 'no PostgreSQL server programs on this machine')
+
+check: format-check lint types imports test-system-postgres test ## exactly what CI runs
 
 fmt: $(DEV) ## format, and mend what can be mended by itself
 	@$(BIN)/ruff format .
