@@ -132,12 +132,9 @@ def remedy_json(remedy: Remedy) -> dict[str, object]:
                 "provider_name": provider_name,
                 "provider_change": change.value,
             }
-            if drift is not None:
-                detail["drift"] = {"start": drift.start_text, "end": drift.end_text}
-            if undoes is not None:
-                detail["undoes"] = undoes
-            if restores:
-                detail["restores"] = True
+            detail |= {"drift": {"start": drift.start_text, "end": drift.end_text}} if drift else {}
+            detail |= {"undoes": undoes} if undoes else {}
+            detail |= {"restores": True} if restores else {}
         case Notify(kind, profile_id, provider_name):
             detail |= {"kind": kind.value, "profile_id": profile_id, "provider_name": provider_name}
         case Park(reason) | Escalate(reason):
