@@ -124,8 +124,7 @@ async def open_worker(
         may = limits or settings.limits
         tools = Tools(
             api=CronofyClient(session, client_settings, tokens, spread.budget, meter, books.clock),
-            store=PostgresCases(books.pool, stored_body, due, may, dry_run=dry_run, fence=spread.fence),
-            tokens=tokens,
+            store=PostgresCases(books.pool, safe, stored_body, due, may, dry_run=dry_run, fence=spread.fence),
             clock=books.clock,
             policy=settings.policy,
             limits=may,

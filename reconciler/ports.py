@@ -185,15 +185,26 @@ Density = Mapping[CalendarId, Mapping[date, int]]
 """Events per day, by calendar."""
 
 
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A unit as it stands in the database.
+
+    `density` covers the days from the first due event to the last; it is empty where all of them fit on one page.
+    """
+
+    caseload: Caseload
+    who: Credentials
+    density: Density = field(default_factory=dict)
+
+
 class CaseStore(Protocol):
     """The application's rows and our own about one account."""
 
-    async def load(self, unit: Unit, now: datetime) -> Caseload | UnitError:
-        """The unit's due events and what is on record; an error where the account itself is not."""
-        ...
+    async def load(self, unit: Unit, now: datetime, page_size: int) -> Loaded | UnitError | None:
+        """The unit's due events and what is on record; an error where the account is not, null for nothing due.
 
-    async def density(self, account_id: AccountId, window: Window) -> Density:
-        """How many of the application's events start on each day of a window, calendar by calendar."""
+        `page_size`: how many events Cronofy puts on a page, for the density.
+        """
         ...
 
     async def intend(self, intent: Intent) -> Mapping[EventKey, str]:
@@ -215,13 +226,17 @@ class CaseStore(Protocol):
         """Count an account that lost every profile; of how many compared in this run, and how many lost all."""
         ...
 
-    async def record_more(self, result: UnitResult) -> Sequence[EventKey]:
-        """Record what was decided of a unit after it was done: verdicts that waited for the end of the run (the held
-        evidence goes in the same transaction), or a second look. The answer is as `record`'s."""
+    async def record_more(self, results: Sequence[UnitResult]) -> Sequence[EventKey]:
+        """Record what was decided of units of one run after they were done: verdicts that waited for the end of the run
+        (the held evidence goes in the same transaction), or a second look. The answer is as `record`'s."""
         ...
 
-    async def held(self, run_id: UUID, after: str) -> Sequence[HeldCases]:
+    async def held_accounts(self, run_id: UUID, after: str) -> Sequence[AccountId]:
         """The next accounts with held evidence, in order of their ids, after that one."""
+        ...
+
+    async def held(self, run_id: UUID, accounts: Sequence[AccountId]) -> Sequence[HeldCases]:
+        """The held evidence of these accounts."""
         ...
 
 

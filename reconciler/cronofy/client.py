@@ -7,7 +7,7 @@ carried out. Deliberately absent: any decision about an event, and any way to wr
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
@@ -23,6 +23,7 @@ from reconciler.cronofy.hosts import Host, Hosts
 from reconciler.cronofy.pacing import Pacer
 from reconciler.cronofy.retry import Chance, Sleep, T, Worth, always, unless_in_doubt
 from reconciler.cronofy.transport import Answer, ClientSettings, Request, Transport, checked_base, open_session
+from reconciler.domain.evidence import Found, Unreadable
 from reconciler.domain.ids import CalendarId, EventKey
 from reconciler.domain.outcome import Applied, InDoubt, Outcome, Unsent
 from reconciler.domain.roster import Roster
@@ -105,15 +106,15 @@ class CronofyClient:
         for _ in range(2):
             events, page_size = await self._pages(who, host, first)
             if events is not None:
-                return Listing({key: entry.read_back for key, entry in events.items()}, page_size)
+                return Listing(events, page_size)
         raise AccountUnreadable("page_expired", "pages of the listing expired while it was read, twice")
 
     async def _pages(
         self, who: Credentials, host: Host, first: URL
-    ) -> tuple[dict[EventKey, wire.Listed] | None, int | None]:
+    ) -> tuple[Mapping[EventKey, Found | Unreadable] | None, int | None]:
         """The listing (none where a page is gone), and the page size if there was more than one page."""
         page_size: int | None = None
-        events: dict[EventKey, wire.Listed] = {}
+        listing = wire.PagesRead()
         seen: set[URL] = set()
         size = 0
         url = first
@@ -128,9 +129,9 @@ class CronofyClient:
             size += len(answer.body)
             if size > self._most_bytes:
                 raise AccountUnreadable("answer_too_large", "the listing is larger than can be held")
-            wire.merge(events, page)
+            listing.add(page)
             if page.next_page is None:
-                return events, page_size
+                return listing.events, page_size
             page_size = page_size or page.entries
             url = host.page(page.next_page)
 

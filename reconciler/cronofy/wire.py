@@ -6,11 +6,10 @@ read-events, userinfo, upsert-event, batch and refresh-token pages.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
-from typing import NamedTuple
 from urllib.parse import quote
 
 import msgspec
@@ -95,11 +94,46 @@ _ABSENT = Absent()
 _PENDING = Pending()
 
 
-class Listed(NamedTuple):
-    """One event of a page. `updated` is Cronofy's text, null where it cannot be read."""
+_Place = tuple[str, str]
+"""Calendar id and event id, as a page names them."""
 
-    read_back: Found | Unreadable
-    updated: str | None
+
+class _Shown(Mapping[EventKey, Found | Unreadable]):
+    """A listing by event. What an event looks like is worked out when asked for: most of them nobody asks for."""
+
+    def __init__(self, events: Mapping[_Place, _Event | Unreadable]) -> None:
+        self._events = events
+
+    def __getitem__(self, key: EventKey) -> Found | Unreadable:
+        return _found(self._events[key.calendar_id, key.event_id])
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, EventKey) and (key.calendar_id, key.event_id) in self._events
+
+    def __iter__(self) -> Iterator[EventKey]:
+        return (EventKey(CalendarId(calendar), EventId(event)) for calendar, event in self._events)
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+
+class PagesRead:
+    """The events of a listing so far. Of an event listed twice the later `updated` stays, else the later page's."""
+
+    def __init__(self) -> None:
+        self._events: dict[_Place, _Event | Unreadable] = {}
+
+    @property
+    def events(self) -> Mapping[EventKey, Found | Unreadable]:
+        """What the pages show of each event."""
+        return _Shown(self._events)
+
+    def add(self, page: "Page") -> None:
+        """Add a page."""
+        for place, event in page.events:
+            earlier = self._events.setdefault(place, event)
+            if earlier is not event and not _is_newer(_updated(earlier), _updated(event)):
+                self._events[place] = event
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +143,7 @@ class Page:
     `entries` counts what the page holds, events that are not ours included.
     """
 
-    events: Sequence[tuple[EventKey, Listed]]
+    events: Sequence[tuple[_Place, _Event | Unreadable]] = field(repr=False)
     next_page: str | None = field(repr=False)
     entries: int
 
@@ -124,11 +158,7 @@ def read_page(body: bytes) -> Page:
         page = _PAGE.decode(body)
     except _UNDECODABLE:
         return _read_page_event_by_event(body)
-    events = [
-        (EventKey(CalendarId(e.calendar_id), EventId(e.event_id)), Listed(_found(e), e.updated))
-        for e in page.events
-        if e.event_id and e.calendar_id
-    ]
+    events = [((e.calendar_id, e.event_id), e) for e in page.events if e.event_id and e.calendar_id]
     return Page(events, _next_page(page.pages), len(page.events))
 
 
@@ -145,23 +175,23 @@ def _next_page(pages: _Pages | None) -> str | None:
     return pages.next_page or None if pages else None
 
 
-def _listed(raw: Raw) -> Iterable[tuple[EventKey, Listed]]:
+def _listed(raw: Raw) -> Iterable[tuple[_Place, _Event | Unreadable]]:
     try:
         key = _KEY.decode(raw)
     except _UNDECODABLE:
         return
     if not key.event_id or not key.calendar_id:
         return
-    event_key = EventKey(CalendarId(key.calendar_id), EventId(key.event_id))
+    place = key.calendar_id, key.event_id
     try:
-        event = _EVENT.decode(raw)
+        yield place, _EVENT.decode(raw)
     except _UNDECODABLE:
-        yield event_key, Listed(_MALFORMED_SHAPE, None)
-        return
-    yield event_key, Listed(_found(event), event.updated)
+        yield place, _MALFORMED_SHAPE
 
 
-def _found(event: _Event) -> Found | Unreadable:
+def _found(event: _Event | Unreadable) -> Found | Unreadable:
+    if isinstance(event, Unreadable):
+        return event
     try:
         start, start_text = _read_time(event.start)
         end, end_text = _read_time(event.end)
@@ -218,12 +248,8 @@ def _conferencing(value: _Conferencing | None) -> Conferencing:
     return _PENDING if value.pending else _ABSENT
 
 
-def merge(listed: dict[EventKey, Listed], page: Page) -> None:
-    """Add a page to a listing. Of an event listed twice the later `updated` stays, else the later page's."""
-    for key, entry in page.events:
-        earlier = listed.setdefault(key, entry)
-        if earlier is not entry and not _is_newer(earlier.updated, entry.updated):
-            listed[key] = entry
+def _updated(event: _Event | Unreadable) -> str | None:
+    return None if isinstance(event, Unreadable) else event.updated
 
 
 def _is_newer(one: str | None, other: str | None) -> bool:

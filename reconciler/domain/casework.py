@@ -79,7 +79,6 @@ class Caseload:
 
     unit: Unit
     addressee: Addressee
-    data_center: str
     cases: tuple[Case, ...]
     profiles: Mapping[ProfileId, KnownProfile] = field(default_factory=dict)
     listed_before: int | None = None

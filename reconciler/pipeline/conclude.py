@@ -1,16 +1,20 @@
 """The end of a run: which providers are down, and the verdicts that waited for that answer."""
 
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
 from reconciler.domain.audit import AuditEntry, AuditTag
 from reconciler.domain.casework import HeldCases, UnitResult
+from reconciler.domain.ids import AccountId
 from reconciler.domain.run import ProviderShare
 from reconciler.pipeline.judge import judge
 from reconciler.pipeline.settle import settle
 from reconciler.pipeline.unit import Tools
-from reconciler.ports import RunLedger
+from reconciler.ports import Locks, RunLedger
 
 
 async def infer_outages(run_id: UUID, ledger: RunLedger, tools: Tools) -> dict[str, int]:
@@ -43,14 +47,34 @@ async def providers_down(run_id: UUID, ledger: RunLedger, tools: Tools) -> tuple
     return tuple(sorted(down))
 
 
-async def judge_held(run_id: UUID, ledger: RunLedger, tools: Tools) -> None:
-    """Give every held event its verdict, now that it is known who is down."""
+async def judge_held(run_id: UUID, ledger: RunLedger, locks: Locks, tools: Tools) -> None:
+    """Give every held event its verdict, now that it is known who is down.
+
+    An account that another run has in hand is left to it: its events are still due.
+    """
     down = await providers_down(run_id, ledger, tools)
-    after = ""
-    while page := await tools.store.held(run_id, after):
-        for held in page:
-            await tools.store.record_more(_settle_held(held, down, tools))
-            after = held.caseload.unit.account_id
+    after = AccountId("")
+    while page := await tools.store.held_accounts(run_id, after):
+        after = page[-1]
+        async with _in_hand(page, run_id, locks) as accounts:
+            if held := await tools.store.held(run_id, accounts):
+                await tools.store.record_more([_settle_held(one, down, tools) for one in held])
+
+
+@asynccontextmanager
+async def _in_hand(accounts: Sequence[AccountId], run_id: UUID, locks: Locks) -> AsyncIterator[list[AccountId]]:
+    """Those of the accounts that no other run has in hand; nobody else takes them meanwhile."""
+    names = [f"account:{account_id}" for account_id in accounts]
+    taken = await asyncio.gather(*(locks.take(name) for name in names))
+    try:
+        yield [
+            account_id
+            for account_id, name, mine in zip(accounts, names, taken, strict=True)
+            if mine or await locks.taken_within(name, f"run:{run_id}")  # by one of this run's who fell silent
+        ]
+    finally:
+        mine = [name for name, held in zip(names, taken, strict=True) if held]
+        await asyncio.shield(asyncio.gather(*(locks.release(name) for name in mine)))
 
 
 def _settle_held(held: HeldCases, down: tuple[str, ...], tools: Tools) -> UnitResult:

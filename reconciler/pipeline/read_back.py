@@ -11,7 +11,7 @@ from reconciler.domain.evidence import NotListed, ReadBack
 from reconciler.domain.ids import CalendarId, EventKey
 from reconciler.domain.times import AllDay
 from reconciler.domain.windows import PAGE_SIZE_GUESS, Days, cheapest_windows, pages
-from reconciler.ports import CalendarApi, CaseStore, Credentials, Density, Listing, Window
+from reconciler.ports import CalendarApi, Credentials, Density, Listing, Window
 
 _FURTHEST = timedelta(days=201)
 _DAY = timedelta(days=1)
@@ -51,10 +51,12 @@ def window_for(events: Iterable[CalendarEvent], now: datetime) -> Window:
 
 
 def cheapest_calls(events: Sequence[CalendarEvent], density: Density, page_size: int, now: datetime) -> list[Call]:
-    """The listings that cover the events for the fewest requests.
+    """The listings that cover the events for the fewest requests; one, where there is no density to weigh.
 
     Limited to the events' calendars only where that saves a request.
     """
+    if not density:
+        return [Call(window_for(events, now))]
     spans = [days_of(event, now) for event in events]
     calendars = tuple(sorted({event.key.calendar_id for event in events}))
     everywhere = _per_day(density, density)
@@ -82,7 +84,7 @@ def _window(days: Days) -> Window:
 
 
 async def read_back(
-    api: CalendarApi, store: CaseStore, who: Credentials, cases: Sequence[Case], page_size: PageSize, now: datetime
+    api: CalendarApi, who: Credentials, cases: Sequence[Case], density: Density, page_size: PageSize, now: datetime
 ) -> dict[EventKey, ReadBack]:
     """What Cronofy shows of each event.
 
@@ -93,15 +95,12 @@ async def read_back(
         AccountUnauthorized, AccountUnreadable, RunStopped: as `ports.CalendarApi`.
     """
     events = [case.event for case in cases]
-    whole = window_for(events, now)
-    calls = [Call(whole)]
-    if len({days_of(event, now) for event in events}) > 1:
-        calls = cheapest_calls(events, await store.density(who.account_id, whole), page_size.events, now)
     shown: dict[EventKey, ReadBack] = {}
-    for call in calls:
+    for call in cheapest_calls(events, density, page_size.events, now):
         listing = await api.list_events(who, call.window, call.calendars)
         page_size.learn(listing)
-        shown.update(listing.events)
-    if any(event.key not in shown for event in events):
-        shown = {**(await api.list_events(who, None)).events, **shown}
+        shown.update((event.key, listing.events[event.key]) for event in events if event.key in listing.events)
+    if unseen := [event.key for event in events if event.key not in shown]:
+        everything = (await api.list_events(who, None)).events
+        shown.update((key, everything[key]) for key in unseen if key in everything)
     return {case.event.key: shown.get(case.event.key) or NotListed(case.state.misses + 1) for case in cases}

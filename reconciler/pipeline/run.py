@@ -324,7 +324,7 @@ async def _conclude(row: RunRow, means: Means, stopped_by: RunStopped | None = N
     tools = means.tools
     if stopped_by is None or isinstance(stopped_by, ApiUnreachable):
         incidents = await infer_outages(row.run_id, means.ledger, tools)
-        await judge_held(row.run_id, means.ledger, tools)
+        await judge_held(row.run_id, means.ledger, means.locks, tools)
         if not tools.dry_run:
             await means.ledger.resolve_spent_notices(row.run_id, tools.clock.now())
     refusal = tools.brakes.refusal or await means.ledger.refusal(row.run_id)

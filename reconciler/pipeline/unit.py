@@ -8,7 +8,6 @@ from datetime import datetime
 from pathlib import Path
 
 from reconciler.domain.casework import (
-    Case,
     Caseload,
     Counts,
     Unit,
@@ -38,10 +37,10 @@ from reconciler.ports import (
     CaseStore,
     Clock,
     Credentials,
+    Loaded,
     RunStopped,
     SafetyLimitReached,
     SafetyLimits,
-    TokenStore,
 )
 
 _FEWEST_LOST_ROSTERS = 5
@@ -74,7 +73,6 @@ class Tools:
 
     api: CalendarApi
     store: CaseStore
-    tokens: TokenStore
     clock: Clock
     policy: Policy
     limits: SafetyLimits
@@ -97,19 +95,17 @@ async def work_unit(unit: Unit, tools: Tools) -> UnitResult:
     except RunStopped:
         raise
     except Exception as error:  # noqa: BLE001 - one account's unheard-of rows or answers must not end everybody's run
-        return await _record(_failed(unit, tools, UnitError("internal", _where(error))), tools)
+        return await _record(_nothing_done(unit, tools, UnitError("internal", _where(error))), tools)
 
 
 async def _work(unit: Unit, tools: Tools) -> UnitResult:
-    loaded = await tools.store.load(unit, tools.clock.now())
-    if isinstance(loaded, UnitError):
-        return _failed(unit, tools, loaded)
-    if not loaded.cases:
-        return UnitResult(unit, loaded.addressee, tools.clock.now())
+    loaded = await tools.store.load(unit, tools.clock.now(), tools.page_size.events)
+    if loaded is None or isinstance(loaded, UnitError):
+        return _nothing_done(unit, tools, loaded)
     return await _reconcile(loaded, tools)
 
 
-def _failed(unit: Unit, tools: Tools, error: UnitError) -> UnitResult:
+def _nothing_done(unit: Unit, tools: Tools, error: UnitError | None) -> UnitResult:
     return UnitResult(unit, Addressee(unit.account_id, None, None, None), tools.clock.now(), error=error)
 
 
@@ -126,18 +122,18 @@ async def _record(result: UnitResult, tools: Tools) -> UnitResult:
 async def _look_again(unit: Unit, keys: Sequence[EventKey], tools: Tools) -> Sequence[EventKey]:
     """The application wrote these events while ours were under way: read them, and let its newer body stand."""
     tools.meter.begin()
-    loaded = await tools.store.load(unit, tools.clock.now())
+    loaded = await tools.store.load(unit, tools.clock.now(), tools.page_size.events)
     if isinstance(loaded, UnitError):
         return ()
-    cases = tuple(case for case in loaded.cases if case.event.key in keys)
-    if cases:
-        result = await _reconcile(replace(loaded, cases=cases), tools)
+    cases = tuple(case for case in loaded.caseload.cases if case.event.key in keys) if loaded else ()
+    if loaded and cases:
+        result = await _reconcile(replace(loaded, caseload=replace(loaded.caseload, cases=cases)), tools)
     else:
         why = UnitError("write_crossed_delete", "an event was deleted while it was written again; check its calendar")
-        result = UnitResult(unit, loaded.addressee, tools.clock.now(), error=why)
+        result = _nothing_done(unit, tools, why)
     counts = {name: group for name, group in result.counts.items() if name != "causes"}
     return await asyncio.shield(
-        tools.store.record_more(replace(result, counts={**counts, "requests": tools.meter.taken()}, held=()))
+        tools.store.record_more([replace(result, counts={**counts, "requests": tools.meter.taken()}, held=())])
     )
 
 
@@ -149,13 +145,12 @@ def _where(error: Exception) -> str:
     return f"{type(error).__name__} at {' < '.join(reversed(ours))}: please report it"
 
 
-async def _reconcile(caseload: Caseload, tools: Tools) -> UnitResult:
-    unit = caseload.unit
-    who = Credentials(unit.account_id, caseload.data_center, await tools.tokens.load(unit.account_id))
-    readings = await _read(who, caseload.cases, tools)
+async def _reconcile(loaded: Loaded, tools: Tools) -> UnitResult:
+    caseload, who = loaded.caseload, loaded.who
+    readings = await _read(loaded, tools)
     if not tools.dry_run and (seconds := _doubt_settles_in(caseload, readings, tools.clock.now())) > 0:
         await asyncio.sleep(seconds)
-        readings = await _read(who, caseload.cases, tools)
+        readings = await _read(loaded, tools)
     now = tools.clock.now()
     evidence = [(case, gather(case, readings[case.event.key], caseload, now)) for case in caseload.cases]
     roster: Roster | None = None
@@ -191,9 +186,10 @@ def _doubt_settles_in(caseload: Caseload, readings: Mapping[EventKey, ReadBack],
     return min(max(waits, default=0.0), DOUBT_SETTLES_S)
 
 
-async def _read(who: Credentials, cases: Sequence[Case], tools: Tools) -> Mapping[EventKey, ReadBack]:
+async def _read(loaded: Loaded, tools: Tools) -> Mapping[EventKey, ReadBack]:
+    cases = loaded.caseload.cases
     try:
-        return await read_back(tools.api, tools.store, who, cases, tools.page_size, tools.clock.now())
+        return await read_back(tools.api, loaded.who, cases, loaded.density, tools.page_size, tools.clock.now())
     except AccountUnauthorized as error:
         failure: ReadBack = Unauthorized(str(error))
     except AccountUnreadable as error:

@@ -1,8 +1,9 @@
 """The audit trail in Postgres: appends to hash chains, and reads them back in flat memory to prove them."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -27,15 +28,22 @@ class Head:
 
 async def append(connection: Connection, entries: Iterable[AuditEntry]) -> None:
     """Append entries to their chains, within the caller's transaction."""
+    rows: list[dict[str, Any]] = []
     for chain, group in groupby(sorted(entries, key=lambda e: e.chain), key=lambda e: e.chain):
         if chain == RUNS_CHAIN:
             await connection.execute(_SQL["lock_runs_chain"])
-        row = await connection.fetchrow(_SQL["head"], chain)
-        await extend(connection, chain, Head(row["seq"], row["hash"]) if row else Head(), group)
+        rows += chained(chain, await head_of(connection, chain), group)[0]
+    await append_rows(connection, rows)
 
 
-async def extend(connection: Connection, chain: str, head: Head, entries: Iterable[AuditEntry]) -> Head:
-    """Append entries to one chain whose head is known; its new head.
+async def head_of(connection: Connection, chain: str) -> Head:
+    """The head of a chain as it stands."""
+    row = await connection.fetchrow(_SQL["head"], chain)
+    return Head(row["seq"], row["hash"]) if row else Head()
+
+
+def chained(chain: str, head: Head, entries: Iterable[AuditEntry]) -> tuple[list[dict[str, Any]], Head]:
+    """Entries as rows that follow the head of their chain; and its new head.
 
     An account's chain has one writer at a time, whoever holds the account. Two writers of one chain would collide on
     its sequence number, and one of them would fail whole.
@@ -43,19 +51,33 @@ async def extend(connection: Connection, chain: str, head: Head, entries: Iterab
     rows = []
     for entry in entries:
         digest = entry_hash(entry, chain, head.seq + 1, head.hash)
-        rows.append((*_columns(entry), head.hash, digest, chain, head.seq + 1))
+        rows.append({**_row(entry), "prev_hash": head.hash, "hash": digest, "chain": chain, "seq": head.seq + 1})
         head = Head(head.seq + 1, digest)
+    return rows, head
+
+
+async def append_rows(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Append rows that are chained already."""
     if rows:
-        await connection.execute(_SQL["append"], *(list(column) for column in zip(*rows, strict=True)))
-    return head
+        await connection.execute(_SQL["append"], rows)
 
 
-def _columns(e: AuditEntry) -> tuple[object, ...]:
+def _row(e: AuditEntry) -> dict[str, Any]:
     calendar_id, event_id = (e.key.calendar_id, e.key.event_id) if e.key else (None, None)
-    return (
-        e.run_id, e.at, e.tag, e.account_id, calendar_id, event_id, e.cause, e.remedy, e.outcome, e.evidence, e.before,
-        e.after,
-    )  # fmt: skip
+    return {
+        "run_id": None if e.run_id is None else str(e.run_id),
+        "at": e.at.isoformat(),
+        "tag": e.tag,
+        "account_id": e.account_id,
+        "calendar_id": calendar_id,
+        "event_id": event_id,
+        "cause": e.cause,
+        "remedy": e.remedy,
+        "outcome": e.outcome,
+        "evidence": e.evidence,
+        "before": e.before,
+        "after": e.after,
+    }
 
 
 def _stored(row: asyncpg.Record) -> StoredEntry:

@@ -1,12 +1,18 @@
 """The request allowance that all processes share, kept in one row per Cronofy application."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reconciler.postgres.pool import Pool, speaking_plainly
 from reconciler.postgres.status_reader import client_key
+from reconciler.postgres.together import Together
 
-_RESERVE = "SELECT reconciler.reserve_requests($1, $2, $3, $4, $5, $6)"
+_RESERVE = """
+SELECT reconciler.reserve_requests($1, w.cost, $3, $4, $5, $6)
+FROM unnest($2::int[]) WITH ORDINALITY AS w (cost, place)
+ORDER BY w.place
+"""
 _HOLD = "SELECT reconciler.hold_requests($1, $2)"
 
 
@@ -46,6 +52,7 @@ class SharedBudget:
         self._key = client_key(client_id)
         self._second, self._minute = second_gait(per_second), minute_gait(per_minute)
         self._holds = 0
+        self._reserve = Together(self._ask)
 
     @property
     def holds_heard(self) -> int:
@@ -58,17 +65,15 @@ class SharedBudget:
 
     async def reserve(self, cost: int) -> float:
         """Seconds to wait before starting `cost` requests."""
+        return await self._reserve(cost)
+
+    async def _ask(self, costs: Sequence[int]) -> Sequence[float]:
+        second, minute = self._second, self._minute
         with speaking_plainly():
-            wait: float = await self._pool.fetchval(
-                _RESERVE,
-                self._key,
-                cost,
-                self._second.interval,
-                self._second.burst,
-                self._minute.interval,
-                self._minute.burst,
+            rows = await self._pool.fetch(
+                _RESERVE, self._key, costs, second.interval, second.burst, minute.interval, minute.burst
             )
-        return wait
+        return [row[0] for row in rows]
 
     async def hold(self, seconds: float) -> None:
         """Stop everybody for so long."""

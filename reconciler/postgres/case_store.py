@@ -4,7 +4,8 @@ import hashlib
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
+from itertools import groupby
 from typing import Any
 from uuid import UUID
 
@@ -23,13 +24,13 @@ from reconciler.domain.casework import (
     Verdict,
     added,
 )
-from reconciler.domain.evidence import KnownProfile, Notified
+from reconciler.domain.evidence import Evidence, KnownProfile, Notified
 from reconciler.domain.evidence_json import evidence_from, evidence_json
 from reconciler.domain.ids import AccountId, CalendarId, EventKey, ProfileId
 from reconciler.domain.notice import Addressee, Notice, recipient
 from reconciler.domain.remedy import PASSIVE, remedy_json, remedy_text
 from reconciler.domain.roster import Roster
-from reconciler.ports import Density, Intent, SafetyLimitReached, SafetyLimits, Window
+from reconciler.ports import Credentials, Density, Intent, Loaded, SafetyLimitReached, SafetyLimits
 from reconciler.postgres import audit_log
 from reconciler.postgres.audit_log import Head
 from reconciler.postgres.pool import Connection, Pool, speaking_plainly
@@ -44,6 +45,7 @@ from reconciler.postgres.rows import (
     state_row,
 )
 from reconciler.postgres.statements import statements
+from reconciler.postgres.tokens import TokenSafe
 
 _SQL = statements("cases")
 _RUNS = statements("runs")
@@ -85,6 +87,7 @@ class PostgresCases:
     def __init__(
         self,
         pool: Pool,
+        safe: TokenSafe,
         read_body: ReadBody,
         due: DueFilter,
         limits: SafetyLimits,
@@ -93,6 +96,7 @@ class PostgresCases:
         fence: Fence | None = None,
     ) -> None:
         self._pool = pool
+        self._safe = safe
         self._read_body = read_body
         self._due = due
         self._limits = limits
@@ -100,36 +104,27 @@ class PostgresCases:
         self._fence = fence
         self._heads: dict[AccountId, Head] = {}
 
-    async def load(self, unit: Unit, now: datetime) -> Caseload | UnitError:
+    async def load(self, unit: Unit, now: datetime, page_size: int) -> Loaded | UnitError | None:
         """See `ports.CaseStore.load`."""
         with speaking_plainly():
-            async with self._pool.acquire() as connection:
-                account = await self._account(connection, unit.account_id)
-                if account["account_id"] is None:
-                    return UnitError("no_account", "events name an account that reconciler.accounts does not hold")
-                rows = await connection.fetch(_SQL["due"], *self._due.arguments(now), unit.account_id)
-        return _caseload(unit, account, [self._case(row, notified_from(row["notified"])) for row in rows])
+            rows = await self._pool.fetch(_SQL["load"], *self._due.arguments(now), unit.account_id, page_size)
+        if not rows and unit.account_id:
+            return None
+        if not rows or not rows[0]["account_known"]:
+            return UnitError("no_account", "events name an account that reconciler.accounts does not hold")
+        account = rows[0]["account"]
+        caseload = self._caseload(unit, account, [self._case(row, notified_from(row["notified"])) for row in rows])
+        who = Credentials(unit.account_id, account["data_center"] or "us", self._safe.pair(account))
+        return Loaded(caseload, who, _density(rows[0]["density"]))
 
-    async def _account(self, connection: Connection, account_id: AccountId) -> asyncpg.Record:
-        account = await connection.fetchrow(_SQL["account"], account_id)
-        assert account is not None  # noqa: S101 - the statement has one row, whether the account is known or not
-        self._heads[account_id] = Head(account["head_seq"], account["head_hash"]) if account["head_seq"] else Head()
-        return account
+    def _caseload(self, unit: Unit, account: Mapping[str, Any], cases: Sequence[Case]) -> Caseload:
+        self._heads[unit.account_id] = Head(*account["head"]) if account["head"] else Head()
+        return _caseload(unit, account, cases)
 
     def _case(self, row: asyncpg.Record, notified: tuple[Notified, ...] = ()) -> Case:
         event, state = event_from(row, self._read_body), state_from(row)
         overtaken = state.intended_at is not None and state.seen_written_at not in {None, event.written_at}
         return Case(event, state.for_write(event.written_at), notified, overtaken)
-
-    async def density(self, account_id: AccountId, window: Window) -> Density:
-        """See `ports.CaseStore.density`."""
-        since, until = (datetime.combine(day, time(), UTC) for day in (window.since, window.until))
-        with speaking_plainly():
-            rows = await self._pool.fetch(_SQL["density"], account_id, since, until)
-        found: dict[CalendarId, dict[date, int]] = {}
-        for row in rows:
-            found.setdefault(CalendarId(row["calendar_id"]), {})[row["day"]] = row["events"]
-        return found
 
     async def intend(self, intent: Intent) -> Mapping[EventKey, str]:
         """See `ports.CaseStore.intend`."""
@@ -158,7 +153,8 @@ class PostgresCases:
                         [intent.writes[k][0] for k in bodies],
                     )
                     wanted = [entry for entry in intent.entries if entry.key in bodies]
-                    await self._append(connection, intent.unit.account_id, wanted)
+                    chained = await self._chained(connection, intent.unit.account_id, wanted)
+                    await audit_log.append_rows(connection, chained)
                 return bodies
 
     async def _charge(self, connection: Connection, intent: Intent, writes: int) -> None:
@@ -177,50 +173,69 @@ class PostgresCases:
         raise SafetyLimitReached(f"{why}; {repairs} are done and {writes} more were to follow")
 
     async def record(self, result: UnitResult) -> Sequence[EventKey]:
-        """See `ports.CaseStore.record`."""
-        with speaking_plainly():
-            async with self._pool.acquire() as connection, connection.transaction():
-                if self._fence and not await self._fence(connection, result.unit):
-                    return ()
-                if not await self._record_unit(connection, result):
-                    return ()
-                if result.held:
-                    await self._hold(connection, result)
-                if result.verdicts:
-                    await self._plan(connection, result)
-                overtaken = () if self._dry_run else await self._record_rest(connection, result)
-        self._heads.pop(result.unit.account_id, None)
-        return overtaken
-
-    async def record_more(self, result: UnitResult) -> Sequence[EventKey]:
-        """See `ports.CaseStore.record_more`."""
-        run_id, account_id = result.unit.run_id, result.unit.account_id
-        with speaking_plainly():
-            async with self._pool.acquire() as connection, connection.transaction():
-                counts: Counts = await connection.fetchval(_SQL["unit_counts"], run_id, account_id)
-                await connection.execute(_SQL["add_unit_counts"], run_id, account_id, added(counts, result.counts))
-                if result.error is not None:
-                    error = result.error
-                    await connection.execute(_SQL["add_unit_error"], run_id, account_id, error.kind, error.message)
-                await connection.execute(_SQL["release_held"], run_id, account_id)
-                if self._dry_run:
-                    await self._plan(connection, result)
-                    return ()
-                await connection.execute(_SQL["put_states"], [state_row(s, run_id) for s in result.states])
-                return await self._record_rest(connection, result)
-
-    async def held(self, run_id: UUID, after: str) -> Sequence[HeldCases]:
-        """The next accounts with held evidence, in order of their ids."""
+        """See `ports.CaseStore.record`. Most results are a single statement, which needs no transaction around it."""
         with speaking_plainly():
             async with self._pool.acquire() as connection:
-                accounts = await connection.fetch(_SQL["held_accounts"], run_id, after)
-                return [await self._held_of(connection, run_id, AccountId(row["account_id"])) for row in accounts]
+                if self._fence is None and not self._dry_run and _is_plain(result):
+                    await self._record_unit(connection, result)
+                    return ()
+                async with connection.transaction():
+                    if self._fence and not await self._fence(connection, result.unit):
+                        return ()
+                    if not await self._record_unit(connection, result):
+                        return ()
+                    if result.verdicts:
+                        await self._plan(connection, result)
+                    return () if self._dry_run else await self._record_rest(connection, result)
 
-    async def _held_of(self, connection: Connection, run_id: UUID, account_id: AccountId) -> HeldCases:
-        account = await self._account(connection, account_id)
-        rows = await connection.fetch(_SQL["held"], run_id, account_id)
+    async def record_more(self, results: Sequence[UnitResult]) -> Sequence[EventKey]:
+        """See `ports.CaseStore.record_more`."""
+        run_id, accounts = results[0].unit.run_id, [result.unit.account_id for result in results]
+        overtaken: list[EventKey] = []
+        with speaking_plainly():
+            async with self._pool.acquire() as connection, connection.transaction():
+                await self._add_counts(connection, run_id, results)
+                for result in results:
+                    if (error := result.error) is not None:
+                        account_id = result.unit.account_id
+                        await connection.execute(_SQL["add_unit_error"], run_id, account_id, error.kind, error.message)
+                    if self._dry_run:
+                        await self._plan(connection, result)
+                await connection.execute(_SQL["release_held"], run_id, accounts)
+                if not self._dry_run:
+                    states = [state_row(s, run_id) for result in results for s in result.states]
+                    await connection.execute(_SQL["put_states"], states)
+                    for result in results:
+                        overtaken += await self._record_rest(connection, result)
+                    await audit_log.append_rows(
+                        connection, [row for result in results for row in await self._rows(connection, result)]
+                    )
+        return overtaken
+
+    async def _add_counts(self, connection: Connection, run_id: UUID, results: Sequence[UnitResult]) -> None:
+        accounts = [result.unit.account_id for result in results]
+        before = {r["account_id"]: r["counts"] for r in await connection.fetch(_SQL["unit_counts"], run_id, accounts)}
+        counts = [added(before.get(result.unit.account_id, {}), result.counts) for result in results]
+        await connection.execute(_SQL["put_unit_counts"], run_id, accounts, counts)
+
+    async def held_accounts(self, run_id: UUID, after: str) -> Sequence[AccountId]:
+        """See `ports.CaseStore.held_accounts`."""
+        with speaking_plainly():
+            rows = await self._pool.fetch(_SQL["held_accounts"], run_id, after)
+        return [AccountId(row["account_id"]) for row in rows]
+
+    async def held(self, run_id: UUID, accounts: Sequence[AccountId]) -> Sequence[HeldCases]:
+        """See `ports.CaseStore.held`."""
+        with speaking_plainly():
+            rows = await self._pool.fetch(_SQL["held"], run_id, accounts)
+        return [
+            self._held_of(run_id, AccountId(account_id), list(group))
+            for account_id, group in groupby(rows, key=lambda row: row["account_id"])
+        ]
+
+    def _held_of(self, run_id: UUID, account_id: AccountId, rows: Sequence[asyncpg.Record]) -> HeldCases:
         unit = Unit(run_id, account_id, rows[0]["starts_at"])
-        caseload = _caseload(unit, account, [self._case(row) for row in rows])
+        caseload = self._caseload(unit, rows[0]["account"], [self._case(row) for row in rows])
         return HeldCases(caseload, {key_of(r): evidence_from(r["evidence"]) for r in rows})
 
     async def lose_roster(self, run_id: UUID) -> tuple[int, int]:
@@ -248,6 +263,8 @@ class PostgresCases:
             roster is not None,
             result.at,
             *_profile_columns(roster),
+            [_held_row(key, evidence) for key, evidence in result.held],
+            [] if self._dry_run else await self._rows(connection, result),
         )
         return bool(done)
 
@@ -255,8 +272,9 @@ class PostgresCases:
         """A unit worked again in the same run adds to what it counted before."""
         if not result.unit.attempt:
             return result.counts
-        before: Counts = await connection.fetchval(_SQL["unit_counts"], result.unit.run_id, result.unit.account_id)
-        return added(before, result.counts)
+        unit = result.unit
+        rows = await connection.fetch(_SQL["unit_counts"], unit.run_id, [unit.account_id])
+        return added(rows[0]["counts"], result.counts) if rows else result.counts
 
     async def _record_rest(self, connection: Connection, result: UnitResult) -> Sequence[EventKey]:
         unit, now = result.unit, result.at
@@ -269,15 +287,20 @@ class PostgresCases:
             )
         if result.park is not None:
             await connection.execute(_SQL["park"], unit.account_id, result.park)
-        await self._append(connection, unit.account_id, result.entries)
         return overtaken
 
-    async def _append(self, connection: Connection, account_id: AccountId, entries: Sequence[AuditEntry]) -> None:
-        if entries and account_id in self._heads:
-            head = await audit_log.extend(connection, account_id, self._heads[account_id], entries)
-            self._heads[account_id] = head
-        elif entries:
-            await audit_log.append(connection, entries)
+    async def _rows(self, connection: Connection, result: UnitResult) -> list[dict[str, Any]]:
+        """A result's audit entries as rows, chained to the head of the account's chain."""
+        return await self._chained(connection, result.unit.account_id, result.entries)
+
+    async def _chained(
+        self, connection: Connection, account_id: AccountId, entries: Sequence[AuditEntry]
+    ) -> list[dict[str, Any]]:
+        if not entries:
+            return []
+        head = self._heads.get(account_id) or await audit_log.head_of(connection, account_id)
+        rows, self._heads[account_id] = audit_log.chained(account_id, head, entries)
+        return rows
 
     async def _correct(self, connection: Connection, result: UnitResult) -> Sequence[EventKey]:
         wanted = result.corrections
@@ -322,16 +345,6 @@ class PostgresCases:
             result.unit.run_id,
         )
 
-    async def _hold(self, connection: Connection, result: UnitResult) -> None:
-        await connection.execute(
-            _SQL["hold"],
-            result.unit.run_id,
-            result.unit.account_id,
-            [key.calendar_id for key, _ in result.held],
-            [key.event_id for key, _ in result.held],
-            [evidence_json(evidence) for _, evidence in result.held],
-        )
-
     async def _plan(self, connection: Connection, result: UnitResult) -> None:
         items = [v for v in result.verdicts if not isinstance(v.remedy, PASSIVE)]
         await connection.execute(_SQL["open_plan"], result.unit.run_id)
@@ -349,14 +362,30 @@ class PostgresCases:
         )
 
 
-def _caseload(unit: Unit, account: asyncpg.Record, cases: Sequence[Case]) -> Caseload:
+def _is_plain(result: UnitResult) -> bool:
+    """Whether all of a result is part of the one statement that records a unit."""
+    more = result.corrections or result.verdicts or result.park is not None or result.unit.attempt
+    return not (more or result.notices.queue or result.notices.update or result.notices.resolve)
+
+
+def _held_row(key: EventKey, evidence: Evidence) -> dict[str, Any]:
+    return {"calendar_id": key.calendar_id, "event_id": key.event_id, "evidence": evidence_json(evidence)}
+
+
+def _density(stored: Sequence[tuple[str, str, int]] | None) -> Density:
+    found: dict[CalendarId, dict[date, int]] = {}
+    for calendar_id, day, events in stored or ():
+        found.setdefault(CalendarId(calendar_id), {})[date.fromisoformat(day)] = events
+    return found
+
+
+def _caseload(unit: Unit, account: Mapping[str, Any], cases: Sequence[Case]) -> Caseload:
     on_record = account["profiles"] or ()
     conferencing = [p[2:] + p[:1] for p in on_record if p[1] == "conferencing"]
     who = Addressee(unit.account_id, account["email"], account["customer"], account["account_manager"])
     return Caseload(
         unit=unit,
         addressee=who,
-        data_center=account["data_center"] or "us",
         cases=tuple(cases),
         profiles={
             ProfileId(profile_id): KnownProfile(provider, name) for provider, name, _, profile_id in conferencing

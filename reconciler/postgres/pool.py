@@ -1,12 +1,12 @@
 """Connections: one pool for short statements, single connections for locks, and failures in the caller's words."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
+import msgspec
 
 from reconciler.ports import DatabaseUnreachable, WrongConfiguration
 
@@ -20,6 +20,7 @@ else:
 STATEMENT_TIMEOUT_S = 60.0
 IDLE_IN_TRANSACTION_S = 30.0
 _APPLICATION_NAME = "reconciler"
+_ENCODER, _DECODER = msgspec.json.Encoder(), msgspec.json.Decoder()
 
 
 @contextmanager
@@ -75,8 +76,8 @@ async def _prepare(connection: "Connection") -> None:
     await connection.set_type_codec(
         "jsonb",
         schema="pg_catalog",
-        encoder=lambda value: b"\x01" + json.dumps(value, ensure_ascii=False).encode(),
-        decoder=lambda data: json.loads(data[1:]),
+        encoder=lambda value: b"\x01" + _ENCODER.encode(value),
+        decoder=lambda data: _DECODER.decode(data[1:]),
         format="binary",
     )
 

@@ -19,12 +19,21 @@ from reconciler.postgres import audit_log
 from reconciler.postgres.case_store import DueFilter
 from reconciler.postgres.pool import Connection, Pool, open_connection, speaking_plainly
 from reconciler.postgres.statements import statements
+from reconciler.postgres.together import Together
 
 _SQL = statements("runs")
-_TRY_LOCK = "SELECT pg_try_advisory_lock(hashtextextended($1, 0))"
-_UNLOCK = "SELECT pg_advisory_unlock(hashtextextended($1, 0))"
-_TRY_SHARED_LOCK = "SELECT pg_try_advisory_lock_shared(hashtextextended($1, 0))"
-_UNLOCK_SHARED = "SELECT pg_advisory_unlock_shared(hashtextextended($1, 0))"
+
+
+_BACK = {"take": "release", "join": "leave"}
+
+_Wish = tuple[str, str]
+"""What is wanted of a lock, and its name."""
+
+
+def _give_back(wish: _Wish, granted: bool) -> _Wish | None:
+    """A lock that nobody waits for any more must not be held to the end of the process."""
+    verb, name = wish
+    return (_BACK[verb], name) if granted and verb in _BACK else None
 
 
 class Locks:
@@ -33,6 +42,7 @@ class Locks:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._one_at_a_time = asyncio.Lock()
+        self._wish = Together(self._ask, _give_back)
 
     @classmethod
     async def open(cls, dsn: str) -> "Locks":
@@ -41,28 +51,32 @@ class Locks:
 
     async def take(self, name: str) -> bool:
         """Take a lock if nobody has it."""
-        return await self._ask(_TRY_LOCK, name)
+        return await self._wish(("take", name))
 
     async def release(self, name: str) -> None:
         """Give a lock back."""
-        await self._ask(_UNLOCK, name)
+        await self._wish(("release", name))
 
     async def join(self, name: str) -> bool:
         """Hold a lock beside all others that join it, unless somebody has taken it."""
-        return await self._ask(_TRY_SHARED_LOCK, name)
+        return await self._wish(("join", name))
 
     async def leave(self, name: str) -> None:
         """Give a lock back that was joined."""
-        await self._ask(_UNLOCK_SHARED, name)
+        await self._wish(("leave", name))
 
     async def taken_within(self, name: str, company: str) -> bool:
         """Whether a lock is taken by a process that has joined `company`."""
-        return await self._ask(statements("engine")["taken_within"], name, company)
-
-    async def _ask(self, statement: str, *names: str) -> bool:
         with speaking_plainly():
             async with self._one_at_a_time:
-                return bool(await self._connection.fetchval(statement, *(f"reconciler:{name}" for name in names)))
+                statement = statements("engine")["taken_within"]
+                return bool(await self._connection.fetchval(statement, _full(name), _full(company)))
+
+    async def _ask(self, wishes: Sequence[_Wish]) -> Sequence[bool]:
+        verbs, names = [verb for verb, _ in wishes], [_full(name) for _, name in wishes]
+        with speaking_plainly():
+            async with self._one_at_a_time:
+                return [row["granted"] for row in await self._connection.fetch(_SQL["locks"], verbs, names)]
 
     async def listen_for_holds(self, heard: Callable[[str], None]) -> None:
         """Call `heard` with the client's key whenever a process asks all to pause."""
@@ -75,7 +89,12 @@ class Locks:
 
     async def close(self) -> None:
         """Disconnect, which gives everything back."""
+        await self._wish.settled()
         await self._connection.close(timeout=5)
+
+
+def _full(name: str) -> str:
+    return f"reconciler:{name}"
 
 
 class RunLedger:

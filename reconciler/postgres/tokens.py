@@ -1,6 +1,8 @@
 """Tokens at rest: plain as the application wrote them, or encrypted by us when keys are configured."""
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
@@ -42,6 +44,21 @@ class TokenSafe:
         except InvalidToken as error:
             raise WrongConfiguration("RECONCILER_TOKEN_KEYS holds no key that fits the stored tokens") from error
 
+    def pair(self, row: Mapping[str, Any]) -> Tokens | None:
+        """An account's stored pair in the clear; null when there is neither token.
+
+        Raises:
+            WrongConfiguration: as `open`.
+        """
+        access, refresh = self.open(row["access_token"]), self.open(row["refresh_token"])
+        if not access and not refresh:
+            return None
+        return Tokens(access or "", refresh, finite(_moment(row["token_expires_at"])))
+
+
+def _moment(stored: datetime | str | None) -> datetime | None:
+    return datetime.fromisoformat(stored) if isinstance(stored, str) else stored
+
 
 class StoredTokens:
     """Token pairs in the application's `accounts` relation."""
@@ -54,10 +71,7 @@ class StoredTokens:
         """The stored pair; null when there is neither token."""
         with speaking_plainly():
             row = await self._pool.fetchrow(_SQL["load"], account_id)
-        if row is None:
-            return None
-        access, refresh = self._safe.open(row["access_token"]), self._safe.open(row["refresh_token"])
-        return Tokens(access or "", refresh, finite(row["token_expires_at"])) if access or refresh else None
+        return self._safe.pair(dict(row)) if row else None
 
     async def save(self, account_id: AccountId, tokens: Tokens, *, replacing: Tokens) -> bool:
         """Store a refreshed pair, unless the application stored another one since `replacing` was loaded."""

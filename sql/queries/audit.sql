@@ -7,16 +7,9 @@ SELECT seq, hash FROM reconciler.audit_entries WHERE chain = $1 ORDER BY seq DES
 SELECT pg_advisory_xact_lock(hashtextextended('reconciler:audit:runs', 0));
 
 -- name: append
-INSERT INTO reconciler.audit_entries (
-    run_id, at, tag, account_id, calendar_id, event_id, cause, remedy, outcome, evidence, before, after, prev_hash, hash,
-    chain, seq)
-SELECT r.run_id, r.at, r.tag, r.account_id, r.calendar_id, r.event_id, r.cause, r.remedy, r.outcome, r.evidence,
-       r.before, r.after, r.prev_hash, r.hash, r.chain, r.seq
-FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-            $9::text[], $10::jsonb[], $11::jsonb[], $12::jsonb[], $13::text[], $14::text[], $15::text[], $16::bigint[])
-    AS r (run_id, at, tag, account_id, calendar_id, event_id, cause, remedy, outcome, evidence, before, after, prev_hash,
-          hash, chain, seq)
-ORDER BY r.seq;
+-- include: append
+FROM jsonb_populate_recordset(NULL::reconciler.audit_entries, $1)
+ORDER BY chain, seq;
 
 -- name: in_chains
 SELECT entry_id, run_id, at, tag, account_id, calendar_id, event_id, cause, remedy, outcome, evidence, before, after,

@@ -1,36 +1,43 @@
 -- One account's events with what is on record, and the transaction that records what was decided.
 
--- name: account
--- The account with its profiles on record (null: no roster was ever read), its open notices and the head of its chain.
-SELECT a.account_id, a.data_center, a.email, a.customer, a.account_manager, h.seq AS head_seq, h.hash AS head_hash,
-       (SELECT jsonb_agg(jsonb_build_array(k.profile_id, k.kind, k.provider_name, k.profile_name, k.listed))
-        FROM reconciler.known_profiles k WHERE k.account_id = w.account_id) AS profiles,
-       (SELECT jsonb_agg(jsonb_build_object('kind', n.kind, 'profile_id', n.profile_id, 'events', n.events,
-                                            'provider_name', n.provider_name, 'relink_url', n.relink_url))
-        FROM reconciler.notices n WHERE n.account_id = w.account_id AND n.status <> 'resolved') AS notices
-FROM (SELECT $1::text AS account_id) w
-LEFT JOIN reconciler.accounts a ON a.account_id = w.account_id
-LEFT JOIN LATERAL (
-    SELECT e.seq, e.hash FROM reconciler.audit_entries e WHERE e.chain = w.account_id ORDER BY e.seq DESC LIMIT 1
-) h ON true;
-
--- name: due
+-- name: load
+-- A unit's due events, soonest first. The first row also tells of their account, and where between the first due event and
+-- the last there are more than one page holds ($18), how many start on each day, calendar by calendar.
+WITH due AS (
 SELECT e.calendar_id, e.event_id, e.account_id, e.starts_at, e.ends_at, e.profile_id, e.body::text AS body, e.written_at,
-       s.calendar_id IS NOT NULL AS known, s.conferencing, s.cause, s.remedy, s.join_url, s.provider_name,
-       s.asked_provider, s.read_at, s.pending_since, s.next_read_at, s.settled_at, s.repairs, s.repaired_at,
-       s.confirmed_at, s.intended_at, s.intended_profile, s.misses, s.unchanged_looks, s.seen_written_at, s.rejections,
+-- include: state_columns
+       , a.account_id IS NOT NULL AS account_known,
        (SELECT jsonb_agg(jsonb_build_array(n.type, n.subtype, n.received_at) ORDER BY n.received_at)
         FROM reconciler.notifications n
-        WHERE n.calendar_id = e.calendar_id AND n.event_id = e.event_id AND n.type = 'conferencing_failing') AS notified
+        WHERE n.calendar_id = e.calendar_id AND n.event_id = e.event_id AND n.type = 'conferencing_failing') AS notified,
+       row_number() OVER (ORDER BY e.starts_at, e.calendar_id, e.event_id) AS place
 -- include: due
 AND e.account_id = $17
-ORDER BY e.starts_at, e.calendar_id, e.event_id;
-
--- name: add_unit_counts
-UPDATE reconciler.run_units SET counts = $3 WHERE run_id = $1 AND account_id = $2;
+), span AS (
+    SELECT min(starts_at) - interval '1 day' AS since, max(starts_at) + interval '1 day' AS until FROM due
+    HAVING count(*) > 1
+), density AS (
+    SELECT e.calendar_id, (e.starts_at AT TIME ZONE 'UTC')::date AS day, count(*) AS events
+    FROM span, reconciler.events e
+    WHERE e.account_id = $17 AND e.starts_at >= date_trunc('day', span.since) AND e.starts_at < date_trunc('day', span.until) + interval '1 day'
+    GROUP BY e.calendar_id, day
+)
+SELECT d.*,
+       CASE WHEN d.place = 1 AND d.account_known THEN (
+-- include: account
+       FROM (SELECT $17::text AS account_id) w) END AS account,
+       CASE WHEN d.place = 1 AND (SELECT sum(events) FROM density) > $18 THEN (
+           SELECT jsonb_agg(jsonb_build_array(calendar_id, day, events)) FROM density) END AS density
+FROM due d
+ORDER BY d.place;
 
 -- name: unit_counts
-SELECT counts FROM reconciler.run_units WHERE run_id = $1 AND account_id = $2 FOR UPDATE;
+SELECT account_id, counts FROM reconciler.run_units WHERE run_id = $1 AND account_id = ANY ($2) ORDER BY account_id FOR UPDATE;
+
+-- name: put_unit_counts
+UPDATE reconciler.run_units u SET counts = c.counts
+FROM unnest($2::text[], $3::jsonb[]) AS c (account_id, counts)
+WHERE u.run_id = $1 AND u.account_id = c.account_id;
 
 -- name: correct
 UPDATE reconciler.events e
@@ -66,12 +73,6 @@ UPDATE reconciler.accounts
 SET state = 'parked', parked_reason = $2, updated_at = now()
 WHERE account_id = $1 AND state = 'active';
 
--- name: hold
-INSERT INTO reconciler.run_held (run_id, account_id, calendar_id, event_id, evidence)
-SELECT $1, $2, h.calendar_id, h.event_id, h.evidence
-FROM unnest($3::text[], $4::text[], $5::jsonb[]) AS h (calendar_id, event_id, evidence)
-ON CONFLICT (run_id, account_id, calendar_id, event_id) DO UPDATE SET evidence = excluded.evidence;
-
 -- name: held_accounts
 SELECT DISTINCT h.account_id
 FROM reconciler.run_held h
@@ -81,19 +82,21 @@ WHERE h.run_id = $1 AND h.account_id > $2
 ORDER BY h.account_id LIMIT 100;
 
 -- name: held
-SELECT h.calendar_id, h.event_id, h.evidence, e.account_id, e.starts_at, e.ends_at, e.profile_id, e.body::text AS body,
+-- What is held of some accounts; the first row of each also tells of the account.
+SELECT h.calendar_id, h.event_id, h.evidence, h.account_id, e.starts_at, e.ends_at, e.profile_id, e.body::text AS body,
        e.written_at,
-       s.calendar_id IS NOT NULL AS known, s.conferencing, s.cause, s.remedy, s.join_url, s.provider_name,
-       s.asked_provider, s.read_at, s.pending_since, s.next_read_at, s.settled_at, s.repairs, s.repaired_at,
-       s.confirmed_at, s.intended_at, s.intended_profile, s.misses, s.unchanged_looks, s.seen_written_at, s.rejections
+-- include: state_columns
+       , CASE WHEN row_number() OVER (PARTITION BY h.account_id ORDER BY e.starts_at, h.calendar_id, h.event_id) = 1 THEN (
+-- include: account
+       FROM (SELECT h.account_id) w) END AS account
 FROM reconciler.run_held h
 JOIN reconciler.events e ON e.calendar_id = h.calendar_id AND e.event_id = h.event_id
 LEFT JOIN reconciler.event_states s ON s.calendar_id = h.calendar_id AND s.event_id = h.event_id
-WHERE h.run_id = $1 AND h.account_id = $2
-ORDER BY e.starts_at;
+WHERE h.run_id = $1 AND h.account_id = ANY ($2)
+ORDER BY h.account_id, e.starts_at, h.calendar_id, h.event_id;
 
 -- name: release_held
-DELETE FROM reconciler.run_held WHERE run_id = $1 AND account_id = $2;
+DELETE FROM reconciler.run_held WHERE run_id = $1 AND account_id = ANY ($2);
 
 -- name: lock_counters
 -- First of all: who waits here sees, in its next statement, what the one before it counted.
@@ -158,13 +161,6 @@ FROM reconciler.plans p,
 WHERE p.run_id = $1
 ON CONFLICT (plan_id, calendar_id, event_id) DO NOTHING;
 
--- name: density
--- How many managed events start on each day, calendar by calendar; cancelled ones are listed as deleted.
-SELECT calendar_id, (starts_at AT TIME ZONE 'UTC')::date AS day, count(*)::int AS events
-FROM reconciler.events
-WHERE account_id = $1 AND starts_at >= $2 AND starts_at < $3
-GROUP BY calendar_id, day;
-
 -- name: record
 -- A unit's result in one statement, once: nothing of it is written unless the unit was still to do.
 WITH unit AS (
@@ -174,24 +170,21 @@ WITH unit AS (
     WHERE run_id = $1 AND account_id = $2 AND state = 'todo'
     RETURNING account_id
 ), states AS (
-    INSERT INTO reconciler.event_states (
-        calendar_id, event_id, account_id, conferencing, cause, remedy, join_url, provider_name, asked_provider, read_at,
-        pending_since, next_read_at, settled_at, repairs, repaired_at, confirmed_at, intended_at, intended_profile, misses,
-        unchanged_looks, seen_written_at, rejections, run_id)
-    SELECT calendar_id, event_id, account_id, conferencing, cause, remedy, join_url, provider_name, asked_provider, read_at,
-           pending_since, next_read_at, settled_at, repairs, repaired_at, confirmed_at, intended_at, intended_profile, misses,
-           unchanged_looks, seen_written_at, rejections, run_id
+-- include: put_states
     FROM jsonb_populate_recordset(NULL::reconciler.event_states, $11)
-        WHERE EXISTS (SELECT FROM unit)
-    ON CONFLICT (calendar_id, event_id) DO UPDATE SET
-        account_id = excluded.account_id, conferencing = excluded.conferencing, cause = excluded.cause,
-        remedy = excluded.remedy, join_url = excluded.join_url, provider_name = excluded.provider_name,
-        asked_provider = excluded.asked_provider, read_at = excluded.read_at, pending_since = excluded.pending_since,
-        next_read_at = excluded.next_read_at, settled_at = excluded.settled_at, repairs = excluded.repairs,
-        repaired_at = excluded.repaired_at, confirmed_at = excluded.confirmed_at, intended_at = excluded.intended_at,
-        intended_profile = excluded.intended_profile, misses = excluded.misses,
-        unchanged_looks = excluded.unchanged_looks, seen_written_at = excluded.seen_written_at,
-        rejections = excluded.rejections, run_id = excluded.run_id
+    WHERE EXISTS (SELECT FROM unit)
+-- include: over_states
+), held AS (
+    INSERT INTO reconciler.run_held (run_id, account_id, calendar_id, event_id, evidence)
+    SELECT $1, $2, calendar_id, event_id, evidence
+    FROM jsonb_populate_recordset(NULL::reconciler.run_held, $19)
+    WHERE EXISTS (SELECT FROM unit)
+    ON CONFLICT (run_id, account_id, calendar_id, event_id) DO UPDATE SET evidence = excluded.evidence
+), entries AS (
+-- include: append
+    FROM jsonb_populate_recordset(NULL::reconciler.audit_entries, $20)
+    WHERE EXISTS (SELECT FROM unit)
+    ORDER BY seq
 ), unlisted AS (
     UPDATE reconciler.known_profiles k SET listed = false
     WHERE $12::boolean AND k.account_id = $2 AND k.listed AND EXISTS (SELECT FROM unit)
@@ -211,20 +204,7 @@ WITH unit AS (
 SELECT count(*) FROM unit;
 
 -- name: put_states
-INSERT INTO reconciler.event_states (
-    calendar_id, event_id, account_id, conferencing, cause, remedy, join_url, provider_name, asked_provider, read_at,
-    pending_since, next_read_at, settled_at, repairs, repaired_at, confirmed_at, intended_at, intended_profile, misses,
-    unchanged_looks, seen_written_at, rejections, run_id)
-SELECT calendar_id, event_id, account_id, conferencing, cause, remedy, join_url, provider_name, asked_provider, read_at,
-       pending_since, next_read_at, settled_at, repairs, repaired_at, confirmed_at, intended_at, intended_profile, misses,
-       unchanged_looks, seen_written_at, rejections, run_id
+-- include: put_states
 FROM jsonb_populate_recordset(NULL::reconciler.event_states, $1)
-ON CONFLICT (calendar_id, event_id) DO UPDATE SET
-    account_id = excluded.account_id, conferencing = excluded.conferencing, cause = excluded.cause,
-    remedy = excluded.remedy, join_url = excluded.join_url, provider_name = excluded.provider_name,
-    asked_provider = excluded.asked_provider, read_at = excluded.read_at, pending_since = excluded.pending_since,
-    next_read_at = excluded.next_read_at, settled_at = excluded.settled_at, repairs = excluded.repairs,
-    repaired_at = excluded.repaired_at, confirmed_at = excluded.confirmed_at, intended_at = excluded.intended_at,
-    intended_profile = excluded.intended_profile, misses = excluded.misses,
-    unchanged_looks = excluded.unchanged_looks, seen_written_at = excluded.seen_written_at,
-    rejections = excluded.rejections, run_id = excluded.run_id;
+-- include: over_states
+;

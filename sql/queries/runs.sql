@@ -168,3 +168,14 @@ SELECT DISTINCT ON (calendar_id, event_id) calendar_id, event_id, before, after
 FROM reconciler.audit_entries
 WHERE run_id = $1 AND tag = 'repair:applied'
 ORDER BY calendar_id, event_id, entry_id DESC;
+
+-- name: locks
+-- Advisory locks, asked for together and answered in order.
+SELECT CASE k.verb
+         WHEN 'take' THEN pg_try_advisory_lock(hashtextextended(k.name, 0))
+         WHEN 'release' THEN pg_advisory_unlock(hashtextextended(k.name, 0))
+         WHEN 'join' THEN pg_try_advisory_lock_shared(hashtextextended(k.name, 0))
+         WHEN 'leave' THEN pg_advisory_unlock_shared(hashtextextended(k.name, 0))
+       END AS granted
+FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS k (verb, name, place)
+ORDER BY k.place;

@@ -103,7 +103,7 @@ def allowance(server: str) -> str:
 
 def cpu(server: str) -> str:
     """CPU per request, side by side with loops that only read."""
-    shape = Shape(accounts=600, events=(95, 100), due=(6, 8), pending=1, page_size=100, days=60)
+    shape = Shape(accounts=600, events=(95, 100), due=(1, 6), pending=1, page_size=100, days=60)
     rows = []
     with town(server, shape, "cpu") as there, TemporaryDirectory() as folder:
         tokens = Path(folder, "tokens.json")

@@ -28,6 +28,7 @@ from reconciler.ports import AccountUnreadable, ApiUnreachable, Engine, Intent, 
 from reconciler.postgres.case_store import DueFilter, PostgresCases
 from reconciler.postgres.pool import Pool, open_connection, open_pool
 from reconciler.postgres.run_ledger import Locks, RunLedger
+from reconciler.postgres.tokens import TokenSafe
 from tests.fakes import FakeBudget
 
 HEARTBEAT = timedelta(seconds=1)
@@ -82,7 +83,7 @@ async def a_process(dsn: str, kind: str, concurrency: int = 4) -> AsyncIterator[
             stack.push_async_callback(connection.close)
             engine = PgQueuerEngine(connection, pool, ledger, locks, claims, concurrency, HEARTBEAT, DRAIN_S)
         fence = claims.fence if engine.shared else None
-        store = PostgresCases(pool, stored_body, due, SafetyLimits(), fence=fence)
+        store = PostgresCases(pool, TokenSafe(()), stored_body, due, SafetyLimits(), fence=fence)
         yield Process(kind, pool, ledger, locks, engine, store, claims)
 
 

@@ -55,10 +55,10 @@ def _due() -> tuple[object, ...]:
     return (datetime.now(UTC), timedelta(days=200), False, False, *[None] * 12)
 
 
-def test_an_accounts_due_events_come_by_index(crowded: psycopg.Connection) -> None:
-    plan = _explain(crowded, statements("cases")["due"], *_due(), "acc_7")
+def test_an_accounts_due_events_and_how_dense_its_days_are_come_by_index(crowded: psycopg.Connection) -> None:
+    plan = _explain(crowded, statements("cases")["load"], *_due(), "acc_7", 5)
     assert not re.search(r"Seq Scan on (events|event_states|accounts)", plan), plan
-    assert "events_by_account" in plan
+    assert plan.count("events_by_account") == 2, plan
 
 
 def test_planning_a_run_reads_each_relation_once(crowded: psycopg.Connection) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -40,9 +41,16 @@ def a_page(*events: Any, **other: Any) -> bytes:
 
 
 def read_one(**other: Any) -> Found | Unreadable:
-    ((key, listed),) = wire.read_page(a_page(an_event(**other))).events
+    ((key, read_back),) = read_all(a_page(an_event(**other))).items()
     assert key == KEY
-    return listed.read_back
+    return read_back
+
+
+def read_all(*pages: bytes) -> Mapping[EventKey, Found | Unreadable]:
+    read = wire.PagesRead()
+    for page in pages:
+        read.add(wire.read_page(page))
+    return read.events
 
 
 def read_found(**other: Any) -> Found:
@@ -131,18 +139,16 @@ def test_the_quick_way_of_reading_times_agrees_with_the_full_one(moment: datetim
     ],
 )
 def test_an_event_that_cannot_be_read_costs_itself_alone_and_shows_nothing(bad: dict[str, Any]) -> None:
-    page = wire.read_page(a_page(an_event(**bad), an_event(event_id="evt-2")))
-    read = {key.event_id: listed.read_back for key, listed in page.events}
-    broken = read[EventId("evt-1")]
+    read = read_all(a_page(an_event(**bad), an_event(event_id="evt-2")))
+    broken = read[KEY]
     assert isinstance(broken, Unreadable)
     assert broken.kind == "event_malformed"
     assert "secret" not in broken.message
-    assert isinstance(read[EventId("evt-2")], Found)
+    assert isinstance(read[EventKey(KEY.calendar_id, EventId("evt-2"))], Found)
 
 
 def test_an_event_without_times_at_all_is_malformed() -> None:
-    page = wire.read_page(a_page({"calendar_id": "cal_1", "event_id": "evt-1"}))
-    assert [listed.read_back for _, listed in page.events] == [
+    assert list(read_all(a_page({"calendar_id": "cal_1", "event_id": "evt-1"})).values()) == [
         Unreadable("event_malformed", "start or end is missing or is no date or time")
     ]
 
@@ -157,8 +163,7 @@ def test_events_that_are_not_ours_are_left_out_in_the_quick_way_and_the_slow(odd
     ]
     if odd is not None:
         others += [odd]
-    page = wire.read_page(a_page(*others, an_event()))
-    assert [key for key, _ in page.events] == [KEY]
+    assert list(read_all(a_page(*others, an_event()))) == [KEY]
 
 
 def test_unknown_fields_are_skipped_wherever_they_stand() -> None:
@@ -254,13 +259,6 @@ def test_whatever_an_event_holds_it_is_found_or_unreadable(fields: dict[str, Any
     assert isinstance(read_one(**fields), Found | Unreadable)
 
 
-def listed(**other: Any) -> dict[EventKey, wire.Listed]:
-    into: dict[EventKey, wire.Listed] = {}
-    for fields in other["pages"]:
-        wire.merge(into, wire.read_page(a_page(an_event(**fields))))
-    return into
-
-
 @pytest.mark.parametrize(
     "first, second, stays",
     [
@@ -279,15 +277,13 @@ def test_of_an_event_listed_twice_the_later_change_stays_else_the_later_page(
     first: str | None, second: str | None, stays: str
 ) -> None:
     urls = {"first": {"join_url": "https://first"}, "second": {"join_url": "https://second"}}
-    merged = listed(
-        pages=[
-            {"updated": first, "conferencing": urls["first"]},
-            {"updated": second, "conferencing": urls["second"]},
-        ]
-    )
-    (entry,) = merged.values()
-    assert isinstance(entry.read_back, Found)
-    assert entry.read_back.conferencing == Assigned(f"https://{stays}", None)
+    pages = [
+        a_page(an_event(updated=updated, conferencing=urls[which]))
+        for which, updated in (("first", first), ("second", second))
+    ]
+    (entry,) = read_all(*pages).values()
+    assert isinstance(entry, Found)
+    assert entry.conferencing == Assigned(f"https://{stays}", None)
 
 
 # ---------------------------------------------------------------- userinfo

@@ -1,0 +1,55 @@
+"""Questions that many tasks ask at once, sent to Postgres as one."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+Question = TypeVar("Question")
+Answer = TypeVar("Answer")
+
+
+class Together(Generic[Question, Answer]):
+    """What is asked while an earlier question is under way goes out together as soon as that is answered.
+
+    `ask` answers questions in their order. An answer that nobody waits for any more goes to `unclaimed`, which may have
+    another question to send after it.
+    """
+
+    def __init__(
+        self,
+        ask: Callable[[Sequence[Question]], Awaitable[Sequence[Answer]]],
+        unclaimed: Callable[[Question, Answer], Question | None] = lambda _question, _answer: None,
+    ) -> None:
+        self._ask = ask
+        self._unclaimed = unclaimed
+        self._waiting: list[tuple[Question, asyncio.Future[Answer]]] = []
+        self._speaker: asyncio.Task[None] | None = None
+
+    async def __call__(self, question: Question) -> Answer:
+        """The answer to one question; raises what `ask` raises."""
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.append((question, answer))
+        if self._speaker is None or self._speaker.done():
+            self._speaker = asyncio.create_task(self._speak())
+        return await answer
+
+    async def settled(self) -> None:
+        """Wait until nothing is under way."""
+        if self._speaker is not None:
+            await asyncio.wait({self._speaker})
+
+    async def _speak(self) -> None:
+        while self._waiting:
+            asked, self._waiting = self._waiting, []
+            try:
+                answers = await self._ask([question for question, _ in asked])
+            except Exception as error:  # noqa: BLE001 - theirs who asked
+                for _, answer in asked:
+                    if not answer.done():
+                        answer.set_exception(error)
+                continue
+            for (question, waiting), said in zip(asked, answers, strict=True):
+                if not waiting.done():
+                    waiting.set_result(said)
+                elif (after := self._unclaimed(question, said)) is not None:
+                    self._waiting.append((after, waiting))

@@ -1,0 +1,18 @@
+-- What a unit needs to know of the account `w.account_id`: its columns, the profiles on record (null: no roster was ever
+-- read), its open notices and the head of its audit chain.
+SELECT (SELECT jsonb_build_object(
+           'data_center', a.data_center, 'email', a.email, 'customer', a.customer, 'account_manager', a.account_manager,
+           'access_token', a.access_token, 'refresh_token', a.refresh_token,
+           'token_expires_at', CASE WHEN isfinite(a.token_expires_at) THEN a.token_expires_at END)
+        FROM reconciler.accounts a WHERE a.account_id = w.account_id)
+    || jsonb_build_object(
+           'profiles', (
+               SELECT jsonb_agg(jsonb_build_array(k.profile_id, k.kind, k.provider_name, k.profile_name, k.listed))
+               FROM reconciler.known_profiles k WHERE k.account_id = w.account_id),
+           'notices', (
+               SELECT jsonb_agg(jsonb_build_object('kind', n.kind, 'profile_id', n.profile_id, 'events', n.events,
+                                                   'provider_name', n.provider_name, 'relink_url', n.relink_url))
+               FROM reconciler.notices n WHERE n.account_id = w.account_id AND n.status <> 'resolved'),
+           'head', (
+               SELECT jsonb_build_array(e.seq, e.hash) FROM reconciler.audit_entries e
+               WHERE e.chain = w.account_id ORDER BY e.seq DESC LIMIT 1))
