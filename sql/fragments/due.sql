@@ -1,8 +1,9 @@
--- Which events are due. Planning, working and counting include this one text, so that they cannot disagree.
+-- Which events are due. Planning, working and counting include this one text, so that they cannot disagree. `states` is
+-- what it may see of event_states, for the includer to say: all, or one account's.
 -- $1 now, $2 horizon, $3 settled ones with a link too, $4 whatever next_read_at says; $5 to $16 the scope, null: no limit.
 FROM reconciler.events e
 LEFT JOIN reconciler.accounts a ON a.account_id = e.account_id
-LEFT JOIN reconciler.event_states s ON s.calendar_id = e.calendar_id AND s.event_id = e.event_id
+LEFT JOIN states s ON s.calendar_id = e.calendar_id AND s.event_id = e.event_id
 WHERE e.starts_at > $1::timestamptz AND e.starts_at <= $1::timestamptz + $2::interval
   AND e.cancelled_at IS NULL AND e.profile_id IS NOT NULL AND e.profile_id NOT IN ('none', 'explicit') AND e.profile_id <> ''
   AND (a.account_id IS NULL OR a.state = 'active')

@@ -3,13 +3,12 @@
 -- name: load
 -- A unit's due events, soonest first. The first row also tells of their account, and where between the first due event and
 -- the last there are more than one page holds ($18), how many start on each day, calendar by calendar.
-WITH due AS (
+WITH states AS MATERIALIZED (  -- the account's by its index: hundreds of single look-ups would cost several times as much
+    SELECT calendar_id, event_id, conferencing, cause, next_read_at, settled_at, seen_written_at
+    FROM reconciler.event_states WHERE account_id = $17
+), due AS (
 SELECT e.calendar_id, e.event_id, e.account_id, e.starts_at, e.ends_at, e.profile_id, e.body::text AS body, e.written_at,
--- include: state_columns
-       , a.account_id IS NOT NULL AS account_known,
-       (SELECT jsonb_agg(jsonb_build_array(n.type, n.subtype, n.received_at) ORDER BY n.received_at)
-        FROM reconciler.notifications n
-        WHERE n.calendar_id = e.calendar_id AND n.event_id = e.event_id AND n.type = 'conferencing_failing') AS notified,
+       a.account_id IS NOT NULL AS account_known,
        row_number() OVER (ORDER BY e.starts_at, e.calendar_id, e.event_id) AS place
 -- include: due
 AND e.account_id = $17
@@ -23,12 +22,17 @@ AND e.account_id = $17
     GROUP BY e.calendar_id, day
 )
 SELECT d.*,
+-- include: state_columns
+       , (SELECT jsonb_agg(jsonb_build_array(n.type, n.subtype, n.received_at) ORDER BY n.received_at)
+        FROM reconciler.notifications n
+        WHERE n.calendar_id = d.calendar_id AND n.event_id = d.event_id AND n.type = 'conferencing_failing') AS notified,
        CASE WHEN d.place = 1 AND d.account_known THEN (
 -- include: account
        FROM (SELECT $17::text AS account_id) w) END AS account,
        CASE WHEN d.place = 1 AND (SELECT sum(events) FROM density) > $18 THEN (
            SELECT jsonb_agg(jsonb_build_array(calendar_id, day, events)) FROM density) END AS density
 FROM due d
+LEFT JOIN reconciler.event_states s ON s.calendar_id = d.calendar_id AND s.event_id = d.event_id
 ORDER BY d.place;
 
 -- name: unit_counts

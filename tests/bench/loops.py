@@ -1,35 +1,44 @@
-"""The loops that the reconciler is compared with: `python -m tests.bench.loops aiohttp|pycronofy URL TOKENS.json`.
+"""The loops that the reconciler is compared with: `python -m tests.bench.loops aiohttp|pycronofy URL REQUESTS.json`.
 
-Both read the same listing of the same accounts, one after the other, and do nothing with it.
+Both repeat the reads of a run, one after the other, and do nothing with the answers.
 """
 
 import asyncio
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pycronofy
 import pycronofy.settings
 
-_QUERY = {"tzid": "Etc/UTC", "only_managed": "true", "include_deleted": "true", "include_managed": "true"}
+Read = dict[str, Any]
+"""One read of a run: `token`, `path`, `query` (pairs)."""
 
 
-async def bare_aiohttp(url: str, tokens: list[str]) -> None:
+async def bare_aiohttp(url: str, reads: list[Read]) -> None:
     """GET and read, no decoding."""
     async with aiohttp.ClientSession() as session:
-        for token in tokens:
-            headers = {"Authorization": f"Bearer {token}"}
-            async with session.get(f"{url}/v1/events", params=_QUERY, headers=headers) as answer:
+        for read in reads:
+            headers = {"Authorization": f"Bearer {read['token']}"}
+            async with session.get(f"{url}{read['path']}", params=read["query"], headers=headers) as answer:
                 await answer.read()
 
 
-def official_sdk(url: str, tokens: list[str]) -> None:
-    """The SDK's own read, first page only."""
+def official_sdk(url: str, reads: list[Read]) -> None:
+    """The SDK's own reads; it decodes what it gets."""
     pycronofy.settings.API_BASE_URL = url
-    for token in tokens:
-        client = pycronofy.Client(access_token=token)
-        client.read_events(tzid="Etc/UTC", include_deleted=True, include_managed=True).json()
+    pages: Any = None
+    for read in reads:
+        client, query = pycronofy.Client(access_token=read["token"]), dict(read["query"])
+        if read["path"] == "/v1/userinfo":
+            client.userinfo()
+        elif read["path"] == "/v1/events":
+            window = {"from_date": query.get("from"), "to_date": query.get("to"), "tzid": query["tzid"]}
+            pages = client.read_events(**window, include_deleted=True, only_managed=True, automatic_pagination=False)
+        else:
+            pages.fetch_next_page()
 
 
 if __name__ == "__main__":

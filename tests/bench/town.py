@@ -101,7 +101,7 @@ def _settle(dsn: str, settled: Sequence[dict[str, Any]]) -> None:
                 copy.write_row(
                     (s["calendar_id"], s["event_id"], s["account_id"], "assigned", "assigned", "now", s["written_at"])
                 )
-        connection.execute("ANALYZE reconciler.accounts, reconciler.events, reconciler.event_states")
+        connection.execute("VACUUM ANALYZE reconciler.accounts, reconciler.events, reconciler.event_states")
 
 
 def measure(commands: Sequence[Sequence[str]], environment: dict[str, str]) -> Measured:
