@@ -68,6 +68,11 @@ class Case:
     notified: tuple[Notified, ...] = ()
     overtaken: bool = False
 
+    @property
+    def in_doubt(self) -> bool:
+        """Whether a write of ours was intended of which nobody has said what came of it."""
+        return self.state.intended_at is not None and self.state.intended_profile is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Caseload:

@@ -10,7 +10,7 @@ from reconciler.domain.event import Assigned
 from reconciler.domain.evidence import Found
 from reconciler.domain.evidence_json import evidence_json
 from reconciler.domain.ids import EventKey
-from reconciler.domain.outcome import Applied, InDoubt, Outcome, Unneeded
+from reconciler.domain.outcome import OUTCOME_NAMES, Applied, InDoubt, Outcome, Unneeded
 from reconciler.domain.remedy import REMEDY_NAMES, Reupsert, remedy_json
 from reconciler.pipeline.judge import Judged
 from reconciler.pipeline.read_back import window_for
@@ -39,8 +39,10 @@ async def repair(
     repairs: Sequence[Repair],
     events_read: int,
     now: datetime,
+    *,
+    first: bool = True,
 ) -> dict[EventKey, Outcome]:
-    """Write events again; one outcome per event.
+    """Write events again; one outcome per event. Not `first`: in this look the same events were written before.
 
     Raises:
         SafetyLimitReached: a limit of the run does not allow it; nothing was written.
@@ -52,7 +54,7 @@ async def repair(
             at=now,
             events_read=events_read,
             writes={item.key: (item.case.event.written_at, remedy.profile_id) for item, remedy in repairs},
-            entries=[intent_entry(unit, item, remedy) for item, remedy in repairs],
+            entries=[entry for item, remedy in repairs for entry in _entries(unit, item, remedy, first=first)],
             restores=all(remedy.restores for _, remedy in repairs),
         )
     )
@@ -107,6 +109,33 @@ async def _resolve(
         else:
             resolved[request.key] = outcomes[request.key]
     return {**resolved, **await _send(api, who, again)}
+
+
+def _entries(unit: Unit, item: Judged, remedy: Reupsert, *, first: bool) -> list[AuditEntry]:
+    """The new intent; before it what came of an earlier one that it replaces, for nobody will look for that again."""
+    intent = intent_entry(unit, item, remedy)
+    return [doubt_entry(unit, item, item.evidence.now), intent] if first and item.case.in_doubt else [intent]
+
+
+def doubt_entry(unit: Unit, item: Judged, at: datetime) -> AuditEntry:
+    """What a look that found no link says of an intent without an outcome."""
+    return AuditEntry(
+        tag=AuditTag.REPAIR_IN_DOUBT,
+        at=at,
+        run_id=unit.run_id,
+        account_id=unit.account_id,
+        key=item.key,
+        cause=item.cause,
+        remedy=REMEDY_NAMES[type(item.remedy)],
+        outcome=OUTCOME_NAMES[InDoubt],
+        before={"profile_id": item.evidence.asked, **based_on(item)},
+        after={"profile_id": item.case.state.intended_profile},
+    )
+
+
+def based_on(item: Judged) -> dict[str, object]:
+    """Which of the application's writes a repair was based on: what `undo` compares."""
+    return {"written_at": item.case.event.written_at.isoformat()}
 
 
 def intent_entry(unit: Unit, item: Judged, remedy: Reupsert) -> AuditEntry:

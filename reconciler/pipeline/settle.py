@@ -29,6 +29,7 @@ from reconciler.domain.remedy import (
 )
 from reconciler.domain.roster import Roster
 from reconciler.domain.state import EventState, after_look, after_write, decided_anew
+from reconciler.pipeline.act import based_on, doubt_entry
 from reconciler.pipeline.judge import Judged
 
 _OUTCOME_TAGS: dict[type[Outcome], AuditTag] = {
@@ -118,7 +119,7 @@ class _Book:
         before = item.case.state
         after = after_look(before, item.case.event, item.cause, item.remedy, item.evidence)
         self._say_overtaken(item)
-        self._resolve_doubt(item, before)
+        self._resolve_doubt(item, before, attempts)
         for attempt in attempts:
             after = self._write(attempt, after)
         if not attempts and decided_anew(before, after):
@@ -151,27 +152,29 @@ class _Book:
 
     def _say_overtaken(self, item: Judged) -> None:
         if item.case.overtaken:
-            self._entries.append(self._entry(item, AuditTag.REPAIR_OVERTAKEN, after=_based_on(item)))
+            self._entries.append(self._entry(item, AuditTag.REPAIR_OVERTAKEN, after=based_on(item)))
 
-    def _resolve_doubt(self, item: Judged, before: EventState) -> None:
-        """An intent without an outcome is answered by this look: a link proves the write, else doubt stays."""
-        if before.intended_at is None or before.intended_profile is None:
+    def _resolve_doubt(self, item: Judged, before: EventState, attempts: Sequence[Attempt]) -> None:
+        """An intent without an outcome is answered by this look: a link proves the write, else doubt stays.
+
+        Where it is written again, `act` has said so beside the new intent.
+        """
+        said = bool(attempts) and not isinstance(attempts[0][1], Unneeded)
+        if before.intended_at is None or before.intended_profile is None or said:
             return
-        took_effect = item.cause is Cause.ASSIGNED
-        tag = AuditTag.REPAIR_APPLIED if took_effect else AuditTag.REPAIR_IN_DOUBT
-        outcome = OUTCOME_NAMES[Applied if took_effect else InDoubt]
-        self._entries.append(
-            self._entry(
-                item,
-                tag,
-                outcome=outcome,
-                before={"profile_id": item.evidence.asked, **_based_on(item)},
-                after={"profile_id": before.intended_profile},
-            )
+        if item.cause is not Cause.ASSIGNED:
+            self._entries.append(doubt_entry(self._caseload.unit, item, self._now))
+            return
+        entry = self._entry(
+            item,
+            AuditTag.REPAIR_APPLIED,
+            outcome=OUTCOME_NAMES[Applied],
+            before={"profile_id": item.evidence.asked, **based_on(item)},
+            after={"profile_id": before.intended_profile},
         )
-        if took_effect:
-            self._outcomes["repaired"] += 1
-            self._corrections.append(Correction(item.key, before.intended_profile, item.case.event.written_at))
+        self._entries.append(entry)
+        self._outcomes["repaired"] += 1
+        self._corrections.append(Correction(item.key, before.intended_profile, item.case.event.written_at))
 
     def _write(self, attempt: Attempt, state: EventState) -> EventState:
         item, outcome = attempt
@@ -200,7 +203,7 @@ class _Book:
                 item,
                 _OUTCOME_TAGS[type(outcome)],
                 outcome=OUTCOME_NAMES[type(outcome)],
-                before={"profile_id": item.evidence.asked, **_based_on(item)},
+                before={"profile_id": item.evidence.asked, **based_on(item)},
                 after=detail,
             )
         )
@@ -281,11 +284,6 @@ class _Book:
             account_id=self._caseload.unit.account_id,
             after=detail,
         )
-
-
-def _based_on(item: Judged) -> dict[str, object]:
-    """Which of the application's writes a repair was based on: what `undo` compares."""
-    return {"written_at": item.case.event.written_at.isoformat()}
 
 
 def _tag_of(item: Judged) -> AuditTag:

@@ -220,12 +220,14 @@ async def _repair(
 ) -> tuple[dict[EventKey, list[Attempt]], Sequence[Judged]]:
     """Carry out repairs; the answer holds every attempt in order, and the repairs that a limit kept back."""
     outcomes: dict[EventKey, list[Attempt]] = {}
-    for _ in range(_ATTEMPTS_PER_RUN):
+    for attempt in range(_ATTEMPTS_PER_RUN):
         if tools.brakes.refusal or not wanted:
             return outcomes, [item for item in wanted if item.key not in outcomes]
         repairs = [(item, item.remedy) for item in wanted if isinstance(item.remedy, Reupsert)]
         try:
-            answers = await repair(tools.api, tools.store, who, caseload.unit, repairs, events_read, tools.clock.now())
+            answers = await repair(
+                tools.api, tools.store, who, caseload.unit, repairs, events_read, tools.clock.now(), first=attempt == 0
+            )
         except SafetyLimitReached as limit:
             tools.brakes.stop_writing(str(limit))
             return outcomes, [item for item in wanted if item.key not in outcomes]

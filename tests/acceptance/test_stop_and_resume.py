@@ -165,6 +165,23 @@ async def test_killed_after_the_link_came_the_next_run_writes_nothing_more(progr
     assert town.rows()[event.key]["profile_id"] == event.resident.account.conferencing_profiles[0].profile_id
 
 
+async def test_killed_again_and_again_over_a_write_every_intent_has_its_outcome(program: Program, town: Town) -> None:
+    (event,) = people_to_repair(town, 1, each=1)
+    town.move_in()
+    town.world.faults.add(Fault("hang", match_path="^/v1/(calendars|batch)"))
+    for kills in (1, 2):
+        running = await program.start("run", env=BOLD)
+        await running.until(lambda kills=kills: asked(town, "upsert") == kills)  # type: ignore[misc]
+        running.signal(signal.SIGKILL)
+        await running.end()
+        town.query("UPDATE reconciler.event_states SET intended_at = intended_at - interval '1 minute'")
+    town.world.faults.clear()
+    assert (await program("run", env=BOLD)).code == 0
+    in_doubt, applied = ["repair:intended", "repair:in_doubt"], ["repair:intended", "repair:applied"]
+    assert town.stories()[event.key] == [*in_doubt, *in_doubt, *applied]
+    assert_finished_once(town, [event])
+
+
 async def test_killed_between_the_last_account_and_the_conclusion(program: Program, town: Town) -> None:
     who = town.resident()
     held = who.event(who.connect(), stuck=True)
