@@ -70,6 +70,8 @@ ORDER BY deadline, account_id
 LIMIT 100;
 
 -- name: finish
+-- What is still held back stays due; evidence that is old by the time the run is resumed must decide nothing.
+WITH released AS (DELETE FROM reconciler.run_held WHERE run_id = $1)
 UPDATE reconciler.runs SET status = $2, finished_at = $3, summary = $4 WHERE run_id = $1;
 
 -- name: skip_unit

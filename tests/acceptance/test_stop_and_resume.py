@@ -201,6 +201,28 @@ async def test_killed_between_the_last_account_and_the_conclusion(program: Progr
     assert open_runs(town) == []
 
 
+async def test_what_an_abandoned_run_had_held_back_is_judged_by_the_next_and_forgotten(
+    program: Program, town: Town
+) -> None:
+    who, other = town.resident(), town.resident()
+    held = who.event(who.connect(), stuck=True)
+    late = other.event(other.connect(), link=True)
+    town.move_in()
+    lost = town.world.faults.add(Fault("hang", account_id=other.account.account_id))
+    running = await program.start("run", "--run-key", "night")
+    await running.until(lambda: bool(town.query("SELECT 1 FROM reconciler.run_held")))
+    running.signal(signal.SIGKILL)
+    await running.end()
+    town.world.faults.remove(lost)
+    held.event.assign()
+    assert (await program("run")).code == 0
+    assert town.causes() == {held.key: "assigned", late.key: "assigned"}
+    assert town.query("SELECT 1 FROM reconciler.run_held") == []
+    resumed = await program("run", "--json", "--run-key", "night")
+    assert (resumed.code, resumed.json["accounts"]["left"]) == (0, 0), resumed
+    assert town.causes() == {held.key: "assigned", late.key: "assigned"}, "old evidence decides nothing anew"
+
+
 async def test_a_run_without_a_key_takes_up_what_a_killed_one_left(program: Program, town: Town) -> None:
     repaired = people_to_repair(town, 2)
     town.move_in()
