@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input -
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-fast test-system-postgres check fmt format-check lint types imports schema lock clean bench FORCE
+.PHONY: help demo test test-fast test-system-postgres check fmt format-check lint types imports schema lock clean bench chaos FORCE
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-21s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -118,3 +118,6 @@ clean: ## remove what was generated, but not the environment
 
 bench: $(DEV) ## measure, and write docs/performance.md (minutes)
 	@$(BIN)/python -m tests.bench
+
+chaos: $(DEV) ## try to break it, and write docs/reliability.md (half an hour)
+	@$(BIN)/python -m tests.chaos $(ARGS)
