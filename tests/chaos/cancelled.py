@@ -113,7 +113,7 @@ async def try_at(point: int, dsn: str) -> Cancelled:
         bold = {"RECONCILER_MAX_REPAIR_SHARE": "1", "RECONCILER_CONCURRENCY": "2"}
         settings = load_settings(settings_for(dsn, simulator.url) | bold)
         with patch.object(act, "DOUBT_SETTLES_S", DOUBT_S), patch.object(unit, "DOUBT_SETTLES_S", DOUBT_S):
-            end = Cancelled(await _run_cancelled(settings, point))
+            end = Cancelled(await cancel_run(settings, point))
             for _ in range(HEALING_RUNS):
                 await _healthy(settings)
                 world.advance(10)
@@ -124,12 +124,13 @@ async def try_at(point: int, dsn: str) -> Cancelled:
     return end
 
 
-async def _run_cancelled(settings: Settings, point: int) -> int:
+async def cancel_run(settings: Settings, point: int) -> int:
+    """Carry out a run, cancelled at that suspension point if it has so many; how many it had."""
     steps = Steps(point)
     with _counting():
         token = _COUNTED.set(steps)
         try:
-            steps.main = asyncio.create_task(run_command(settings, RunOptions(Scope(), run_key="night", as_json=True)))
+            steps.main = asyncio.create_task(run_command(settings, RunOptions(Scope(), as_json=True)))
         finally:
             _COUNTED.reset(token)
         await asyncio.wait({steps.main})
