@@ -300,7 +300,8 @@ async def _guided(
         complain("nothing to do: it holds no event")
         return Exit.DONE
     options = RunOptions(scope=Scope(events=events), reason=reason, as_json=as_json)
-    limits = SafetyLimits(repairs=len(events), share=math.inf)  # somebody has looked at exactly these
+    many = len(events)
+    limits = SafetyLimits(repairs=many, share=math.inf, per_account=many)  # somebody has looked at exactly these
     async with _stopping() as stop, open_worker(settings, options.scope, guide=guide, limits=limits) as worker:
         end = await _run(settings, options, worker, stop)
         counts = await worker.books.ledger.counts(UUID(end.summary["run_id"]))

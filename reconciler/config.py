@@ -21,6 +21,9 @@ FURTHEST_HORIZON = timedelta(days=200)
 LONGEST = timedelta(days=3660)
 """Longer than anything is waited for, and short enough to be added to any moment."""
 LONGEST_REQUEST = timedelta(hours=1)
+MOST_REPAIRS = 1_000_000_000
+"""What the counters in Postgres hold with room to spare."""
+MOST_REPAIRS_PER_EVENT = 1000
 SHORTEST_HEARTBEAT, LONGEST_HEARTBEAT = timedelta(seconds=1), timedelta(minutes=10)
 
 
@@ -72,8 +75,12 @@ class Settings(BaseSettings):
     horizon: Duration = Field(FURTHEST_HORIZON, description="how far ahead events are looked after, at most 200d")
     escalate_after: Duration = Field(timedelta(hours=24), description="when something unexplained is escalated")
     lookback: Duration = Field(timedelta(hours=24), description="which writes count towards a provider outage")
-    max_repairs: int = Field(1000, ge=0, description="repairs in one run")
+    max_repairs_per_event: int = Field(
+        3, ge=1, le=MOST_REPAIRS_PER_EVENT, description="repairs of one event without a link, then it is escalated"
+    )
+    max_repairs: int = Field(1000, ge=0, le=MOST_REPAIRS, description="repairs in one run")
     max_repair_share: float = Field(0.25, ge=0, le=1, description="repairs as a share of events read, from the 20th on")
+    max_repairs_per_account: int = Field(200, ge=0, le=MOST_REPAIRS, description="repairs of one account in one run")
     max_duration: OptionalDuration = Field(None, description="when a run stops taking accounts; none: never")
     verify_after: OptionalDuration = Field(None, description="when a run looks again at what it repaired; 0: not")
     http_timeout: Duration = Field(timedelta(seconds=30), description="for one request to Cronofy, all told")
@@ -102,12 +109,19 @@ class Settings(BaseSettings):
     @property
     def policy(self) -> Policy:
         """The settings a decision may depend on."""
-        return Policy(self.grace, self.escalate_after, self.horizon, self.lookback, self.substitute)
+        return Policy(
+            grace=self.grace,
+            escalate_after=self.escalate_after,
+            horizon=self.horizon,
+            lookback=self.lookback,
+            substitute=self.substitute,
+            max_repairs_per_event=self.max_repairs_per_event,
+        )
 
     @property
     def limits(self) -> SafetyLimits:
         """How much one run may change."""
-        return SafetyLimits(self.max_repairs, self.max_repair_share)
+        return SafetyLimits(self.max_repairs, self.max_repair_share, self.max_repairs_per_account)
 
     @property
     def allowance(self) -> tuple[float, float]:

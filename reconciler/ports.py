@@ -158,12 +158,20 @@ class SafetyLimitReached(RunStopped):
     """The next write would pass a limit of the run; nothing of it was written."""
 
 
+class AccountLimitReached(SafetyLimitReached):
+    """The next write would pass the limit of one account; nothing of it was written, and others may go on."""
+
+
 @dataclass(frozen=True, slots=True)
 class SafetyLimits:
-    """How much one run may change: `repairs` in all, and `share` of the events read, from the 20th repair on."""
+    """How much one run may change: `repairs` in all, and `share` of the events read, from the 20th repair on.
+
+    `per_account`: repairs of one account.
+    """
 
     repairs: int = 1000
     share: float = 0.25
+    per_account: int = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +222,8 @@ class CaseStore(Protocol):
         cancelled. Of the others no intent is recorded.
 
         Raises:
-            SafetyLimitReached: a limit does not allow these writes; nothing was recorded.
+            AccountLimitReached: the account's limit does not allow these writes; nothing was recorded.
+            SafetyLimitReached: a limit of the whole run does not; nothing was recorded.
         """
         ...
 
@@ -321,7 +330,11 @@ class RunLedger(Protocol):
         ...
 
     async def refusal(self, run_id: UUID) -> str | None:
-        """Which limit holds back writes, whichever process met it."""
+        """Which limit holds back the writes of all, whichever process met it."""
+        ...
+
+    async def held_back(self, run_id: UUID) -> str | None:
+        """Every limit that held back a write, those of single accounts included; null where none did."""
         ...
 
     async def plan_units(self, run_id: UUID, now: datetime) -> None:

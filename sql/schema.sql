@@ -184,7 +184,9 @@ CREATE TABLE reconciler.run_units (
     observed jsonb NOT NULL DEFAULT '{}'::jsonb,
     error_kind text,
     error_message text,
-    finished_at timestamp with time zone
+    finished_at timestamp with time zone,
+    repairs integer NOT NULL DEFAULT 0,
+    refusal text
 );
 
 CREATE TABLE reconciler.runs (

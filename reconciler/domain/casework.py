@@ -153,7 +153,7 @@ class UnitResult:
     """Everything one unit decided, to be recorded in a single transaction.
 
     `roster` is null where userinfo was not read; `roster_compared`: one with profiles was on record. `held` is evidence
-    whose verdict waits for the end of the run.
+    whose verdict waits for the end of the run. `refusal` says which limit of the account held back its repairs.
     """
 
     unit: Unit
@@ -168,6 +168,7 @@ class UnitResult:
     held: tuple[tuple[EventKey, Evidence], ...] = ()
     verdicts: tuple[Verdict, ...] = ()
     park: str | None = None
+    refusal: str | None = None
     error: UnitError | None = None
     counts: Counts = field(default_factory=dict)
     observed: Mapping[str, Observed] = field(default_factory=dict)

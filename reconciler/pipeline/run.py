@@ -313,7 +313,7 @@ async def _leave(row: RunRow, means: Means, stopped_by: RunStopped | None) -> Ru
             finally:
                 await asyncio.shield(means.locks.release(name))
         await means.locks.leave(name)
-    refusal = means.tools.brakes.refusal
+    refusal = means.tools.brakes.refusal or await means.ledger.held_back(row.run_id)
     status = _status(await means.ledger.totals(row.run_id), stopped_by, refusal, stopped=True)
     return RunEnd(await _books(row, status, means, {}, means.tools.clock.now()), status, stopped_by, refusal)
 
@@ -327,7 +327,9 @@ async def _conclude(row: RunRow, means: Means, stopped_by: RunStopped | None = N
         await judge_held(row.run_id, means.ledger, means.locks, tools)
         if not tools.dry_run:
             await means.ledger.resolve_spent_notices(row.run_id, tools.clock.now())
-    refusal = tools.brakes.refusal or await means.ledger.refusal(row.run_id)
+    if tools.brakes.refusal is not None:
+        await means.ledger.refuse(row.run_id, tools.brakes.refusal)
+    refusal = await means.ledger.held_back(row.run_id)
     status = _status(await means.ledger.totals(row.run_id), stopped_by, refusal, stopped=stopped)
     books = await _shut(row, status, means, incidents)
     await means.engine.forget(row.run_id)

@@ -31,6 +31,7 @@ from reconciler.pipeline.meter import TaskMeter
 from reconciler.pipeline.read_back import PageSize, read_back
 from reconciler.pipeline.settle import Attempt, Settled, settle
 from reconciler.ports import (
+    AccountLimitReached,
     AccountUnauthorized,
     AccountUnreadable,
     CalendarApi,
@@ -65,6 +66,20 @@ class Brakes:
     def stop_writing(self, why: str) -> None:
         """No more repairs in this run; the first reason stands."""
         self.refusal = self.refusal or why
+
+
+@dataclass(slots=True)
+class _Repairs:
+    """What came of an account's repairs: every attempt in order, those that a limit kept back, and the account's limit
+    if that was it."""
+
+    outcomes: dict[EventKey, list[Attempt]] = field(default_factory=dict)
+    kept: Sequence[Judged] = ()
+    refusal: str | None = None
+
+    def keep(self, wanted: Sequence[Judged]) -> None:
+        """A limit keeps these back; what was tried before stays with its outcome."""
+        self.kept = [item for item in wanted if item.key not in self.outcomes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,12 +181,12 @@ async def _reconcile(loaded: Loaded, tools: Tools) -> UnitResult:
     may_hold = tools.guide is freely
     held = [item for item in judged if may_hold and item.waits_for_the_run]
     decided, drifted = guided([i for i in judged if not (may_hold and i.waits_for_the_run)], tools.guide)
-    outcomes: Mapping[EventKey, Sequence[Attempt]] = {}
-    kept: Sequence[Judged] = [item for item in decided if isinstance(item.remedy, Reupsert)]
-    if kept and not tools.dry_run:
-        outcomes, kept = await _repair(who, caseload, kept, len(judged), tools)
-    settled = settle(caseload, decided, held, outcomes, kept, roster, now, drifted)
-    return _result(caseload, judged, held, settled, roster, now, tools.policy, tools.dry_run)
+    repairs = _Repairs(kept=[item for item in decided if isinstance(item.remedy, Reupsert)])
+    if repairs.kept and not tools.dry_run:
+        repairs = await _repair(who, caseload, repairs.kept, len(judged), tools)
+    settled = settle(caseload, decided, held, repairs.outcomes, repairs.kept, roster, now, drifted)
+    result = _result(caseload, judged, held, settled, roster, now, tools.policy, tools.dry_run)
+    return replace(result, refusal=repairs.refusal)
 
 
 def _doubt_settles_in(caseload: Caseload, readings: Mapping[EventKey, ReadBack], now: datetime) -> float:
@@ -217,24 +232,28 @@ async def _watch_for_mass_absence(caseload: Caseload, roster: Roster, tools: Too
 
 async def _repair(
     who: Credentials, caseload: Caseload, wanted: Sequence[Judged], events_read: int, tools: Tools
-) -> tuple[dict[EventKey, list[Attempt]], Sequence[Judged]]:
-    """Carry out repairs; the answer holds every attempt in order, and the repairs that a limit kept back."""
-    outcomes: dict[EventKey, list[Attempt]] = {}
+) -> _Repairs:
+    """Carry out repairs. A limit of the whole run stops everybody's writing, one of the account its own alone."""
+    done = _Repairs()
     for attempt in range(_ATTEMPTS_PER_RUN):
         if tools.brakes.refusal or not wanted:
-            return outcomes, [item for item in wanted if item.key not in outcomes]
+            break
         repairs = [(item, item.remedy) for item in wanted if isinstance(item.remedy, Reupsert)]
         try:
             answers = await repair(
                 tools.api, tools.store, who, caseload.unit, repairs, events_read, tools.clock.now(), first=attempt == 0
             )
+        except AccountLimitReached as limit:
+            done.refusal = str(limit)
+            break
         except SafetyLimitReached as limit:
             tools.brakes.stop_writing(str(limit))
-            return outcomes, [item for item in wanted if item.key not in outcomes]
+            break
         for item in wanted:
-            outcomes.setdefault(item.key, []).append((item, answers[item.key]))
+            done.outcomes.setdefault(item.key, []).append((item, answers[item.key]))
         wanted = [again for item in wanted if (again := _after_rejection(item, answers[item.key], tools.policy))]
-    return outcomes, ()
+    done.keep(wanted)
+    return done
 
 
 def _after_rejection(item: Judged, outcome: Outcome, policy: Policy) -> Judged | None:

@@ -30,7 +30,15 @@ from reconciler.domain.ids import AccountId, CalendarId, EventKey, ProfileId
 from reconciler.domain.notice import Addressee, Notice, recipient
 from reconciler.domain.remedy import PASSIVE, remedy_json, remedy_text
 from reconciler.domain.roster import Roster
-from reconciler.ports import Credentials, Density, Intent, Loaded, SafetyLimitReached, SafetyLimits
+from reconciler.ports import (
+    AccountLimitReached,
+    Credentials,
+    Density,
+    Intent,
+    Loaded,
+    SafetyLimitReached,
+    SafetyLimits,
+)
 from reconciler.postgres import audit_log
 from reconciler.postgres.audit_log import Head
 from reconciler.postgres.pool import Connection, Pool, speaking_plainly
@@ -159,9 +167,15 @@ class PostgresCases:
 
     async def _charge(self, connection: Connection, intent: Intent, writes: int) -> None:
         """Count the writes, and the unit's reads with them: a share of what others have yet to record is no share."""
-        run_id, limits = intent.unit.run_id, self._limits
+        run_id, account_id, limits = intent.unit.run_id, intent.unit.account_id, self._limits
         await connection.execute(_SQL["lock_counters"], run_id)
-        await connection.execute(_SQL["count_reads"], run_id, intent.unit.account_id, intent.events_read)
+        done = await connection.fetchval(_SQL["charge_account"], run_id, account_id, writes) - writes
+        if done + writes > limits.per_account:
+            raise AccountLimitReached(
+                f"RECONCILER_MAX_REPAIRS_PER_ACCOUNT allows {limits.per_account} repairs of one account in a run; "
+                f"of {account_id} {done} are done and {writes} more were to follow"
+            )
+        await connection.execute(_SQL["count_reads"], run_id, account_id, intent.events_read)
         if await connection.fetchval(_SQL["charge_repairs"], run_id, writes, limits.repairs, limits.share):
             return
         counted = await connection.fetchrow(_SQL["repair_counters"], run_id)
@@ -265,6 +279,7 @@ class PostgresCases:
             *_profile_columns(roster),
             [_held_row(key, evidence) for key, evidence in result.held],
             [] if self._dry_run else await self._rows(connection, result),
+            result.refusal,
         )
         return bool(done)
 

@@ -140,7 +140,7 @@ class RunLedger:
         """How a run ended, if its books are closed."""
         with speaking_plainly():
             row = await self._pool.fetchrow(_SQL["ended"], run_id)
-        return RunClosed(row["status"], row["summary"] or {}, row["refusal"]) if row else None
+        return RunClosed(row["status"], row["summary"] or {}, await self.held_back(run_id)) if row else None
 
     async def refuse(self, run_id: UUID, why: str) -> None:
         """Note which limit holds back writes; the first reason stands."""
@@ -148,9 +148,15 @@ class RunLedger:
             await self._pool.execute(_SQL["refuse"], run_id, why)
 
     async def refusal(self, run_id: UUID) -> str | None:
-        """Which limit holds back writes, whichever process met it."""
+        """Which limit holds back the writes of all, whichever process met it."""
         with speaking_plainly():
             why: str | None = await self._pool.fetchval(_SQL["refusal"], run_id)
+            return why
+
+    async def held_back(self, run_id: UUID) -> str | None:
+        """Every limit that held back a write, those of single accounts included; null where none did."""
+        with speaking_plainly():
+            why: str | None = await self._pool.fetchval(_SQL["held_back"], run_id)
             return why
 
     async def plan_units(self, run_id: UUID, now: datetime) -> None:

@@ -109,6 +109,10 @@ SELECT repairs FROM reconciler.runs WHERE run_id = $1 FOR UPDATE;
 -- name: count_reads
 UPDATE reconciler.run_units SET events_read = greatest(events_read, $3) WHERE run_id = $1 AND account_id = $2;
 
+-- name: charge_account
+-- Counted first and compared by the caller, whose transaction is rolled back where it is too many.
+UPDATE reconciler.run_units SET repairs = repairs + $3 WHERE run_id = $1 AND account_id = $2 RETURNING repairs;
+
 -- name: charge_repairs
 UPDATE reconciler.runs
 SET repairs = repairs + $2
@@ -170,7 +174,7 @@ ON CONFLICT (plan_id, calendar_id, event_id) DO NOTHING;
 WITH unit AS (
     UPDATE reconciler.run_units
     SET state = $3, counts = $4, observed = $5, error_kind = $6, error_message = $7, parked = $8,
-        events_read = greatest(events_read, $9), roster_compared = $10, finished_at = now()
+        refusal = coalesce($21, refusal), events_read = greatest(events_read, $9), roster_compared = $10, finished_at = now()
     WHERE run_id = $1 AND account_id = $2 AND state = 'todo'
     RETURNING account_id
 ), states AS (

@@ -16,13 +16,23 @@ FROM reconciler.runs WHERE status = 'running' ORDER BY started_at;
 UPDATE reconciler.runs SET status = 'running', finished_at = NULL WHERE run_id = $1;
 
 -- name: ended
-SELECT status, summary, refusal FROM reconciler.runs WHERE run_id = $1 AND status <> 'running';
+SELECT status, summary FROM reconciler.runs WHERE run_id = $1 AND status <> 'running';
 
 -- name: refuse
 UPDATE reconciler.runs SET refusal = $2 WHERE run_id = $1 AND refusal IS NULL;
 
 -- name: refusal
 SELECT refusal FROM reconciler.runs WHERE run_id = $1;
+
+-- name: held_back
+-- The limit that held back everybody, and those of accounts: the soonest one in full, the others counted.
+SELECT nullif(concat_ws('; ', r.refusal, u.soonest, CASE WHEN u.others > 0 THEN 'so it is with ' || u.others || ' more' END), '')
+FROM reconciler.runs r
+CROSS JOIN (
+    SELECT (array_agg(refusal ORDER BY deadline, account_id))[1] AS soonest, count(*) - 1 AS others
+    FROM reconciler.run_units WHERE run_id = $1 AND refusal IS NOT NULL
+) u
+WHERE r.run_id = $1;
 
 -- name: plan_units
 INSERT INTO reconciler.run_units (run_id, account_id, deadline, events_due)

@@ -1,12 +1,13 @@
 """Mass change: a run that refuses, the kept plan carried out on somebody's word, and all of it taken back."""
 
 import json
-from datetime import timedelta
 
-from tests.acceptance.program import Program, Town
+import pytest
 
-DAYS_AGO = timedelta(days=2)
+from tests.acceptance.program import DAYS_AGO, Planted, Program, Town
+
 ACCOUNTS = 80
+BOLD = {"RECONCILER_MAX_REPAIR_SHARE": "1"}
 
 
 def writes(town: Town) -> int:
@@ -54,3 +55,67 @@ async def test_a_plan_that_is_not_there_or_no_longer_holds(program: Program, tow
     drifted = await program("apply", str(plan["plan_id"]), "--json")
     assert (drifted.code, json.loads(drifted.out)["asked"]["drifted"]) == (0, 1)
     assert writes(town) == 0
+
+
+# ---------------------------------------------------------------- one account's limit
+
+
+def lost(town: Town, events: int) -> list[Planted]:
+    """Somebody whose profile was removed, with another in its place."""
+    who = town.resident()
+    who.connect()
+    return [who.event("pro_gone", age=DAYS_AGO, stuck=True) for _ in range(events)]
+
+
+def written(events: list[Planted]) -> list[int]:
+    return [len(event.event.writes) for event in events]
+
+
+@pytest.mark.parametrize("engine", ["local", "pgqueuer"])
+async def test_an_account_over_its_limit_is_held_back_alone(program: Program, town: Town, engine: str) -> None:
+    before, too_many, after = lost(town, 3), lost(town, 4), lost(town, 3)
+    town.move_in()
+    careful = {**BOLD, "RECONCILER_MAX_REPAIRS_PER_ACCOUNT": "3", "RECONCILER_ENGINE": engine}
+    refused = await program("run", "--json", "--run-key", "night", env=careful)
+    assert (refused.code, refused.json["status"], refused.json["outcomes"]["repaired"]) == (4, "refused", 6), refused
+    assert written([*before, *after]) == [1] * 6
+    assert written(too_many) == [0] * 4
+    (line,) = [line for line in refused.complaints if "refused" in line]
+    assert "RECONCILER_MAX_REPAIRS_PER_ACCOUNT allows 3 repairs of one account in a run" in line
+    assert f"of {too_many[0].row['account_id']} 0 are done and 4 more were to follow" in line
+    assert f"reconciler apply {refused.json['plan_id']}" in line
+    kept = town.query("SELECT calendar_id, event_id FROM reconciler.plan_items")
+    assert {(row["calendar_id"], row["event_id"]) for row in kept} == {event.key for event in too_many}
+    assert {town.rows()[event.key]["profile_id"] for event in too_many} == {"pro_gone"}
+
+    applied = await program("apply", refused.json["plan_id"], "--json", env=careful | {"RECONCILER_ENGINE": "local"})
+    assert (applied.code, applied.json["asked"]["carried_out"]) == (0, 4), applied
+    assert written(too_many) == [1] * 4
+    assert town.world.violations == []
+
+
+async def test_several_accounts_over_their_limit_are_counted(program: Program, town: Town) -> None:
+    towns = [lost(town, 2) for _ in range(3)]
+    town.move_in()
+    refused = await program("run", "--json", env={**BOLD, "RECONCILER_MAX_REPAIRS_PER_ACCOUNT": "1"})
+    assert refused.code == 4, refused
+    assert f"of {towns[0][0].row['account_id']} 0 are done" in refused.complaints[-1]
+    assert "so it is with 2 more" in refused.complaints[-1]
+    assert writes(town) == 0
+
+
+async def test_the_limit_of_an_account_is_the_same_after_a_resumption(program: Program, town: Town) -> None:
+    first, second = lost(town, 2)
+    town.move_in()
+    one = {**BOLD, "RECONCILER_MAX_REPAIRS_PER_ACCOUNT": "1"}
+    key = ("--run-key", "night")
+    town.query("UPDATE reconciler.events SET cancelled_at = now() WHERE event_id = %s", second.row["event_id"])
+    assert (await program("run", *key, env=one)).code == 0
+    # as a process leaves it that died before it worked the account to its end
+    town.query("UPDATE reconciler.events SET cancelled_at = NULL")
+    town.query("UPDATE reconciler.runs SET status = 'running', finished_at = NULL, summary = NULL")
+    town.query("UPDATE reconciler.run_units SET state = 'todo'")
+    resumed = await program("run", "--json", *key, env=one)
+    assert resumed.code == 4, resumed
+    assert "1 are done and 1 more were to follow" in resumed.complaints[-1]
+    assert written([first, second]) == [1, 0]

@@ -46,6 +46,8 @@ SETTINGS = frozenset(
         "LOOKBACK",
         "MAX_REPAIRS",
         "MAX_REPAIR_SHARE",
+        "MAX_REPAIRS_PER_ACCOUNT",
+        "MAX_REPAIRS_PER_EVENT",
         "MAX_DURATION",
         "VERIFY_AFTER",
         "HTTP_TIMEOUT",

@@ -32,6 +32,7 @@ def test_each_setting_of_a_decision_reaches_the_policy() -> None:
             "RECONCILER_HORIZON": "3s",
             "RECONCILER_LOOKBACK": "4s",
             "RECONCILER_SUBSTITUTE": "same_provider",
+            "RECONCILER_MAX_REPAIRS_PER_EVENT": "5",
         }
     )
     assert settings.policy == Policy(
@@ -40,6 +41,7 @@ def test_each_setting_of_a_decision_reaches_the_policy() -> None:
         horizon=timedelta(seconds=3),
         lookback=timedelta(seconds=4),
         substitute=Substitute.SAME_PROVIDER,
+        max_repairs_per_event=5,
     )
 
 
