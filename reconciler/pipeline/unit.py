@@ -251,21 +251,21 @@ async def _repair(
             break
         for item in wanted:
             done.outcomes.setdefault(item.key, []).append((item, answers[item.key]))
-        wanted = [again for item in wanted if (again := _after_rejection(item, answers[item.key], tools.policy))]
+        wanted = [again for item in wanted if (again := _after_rejection(item, answers[item.key], tools))]
     done.keep(wanted)
     return done
 
 
-def _after_rejection(item: Judged, outcome: Outcome, policy: Policy) -> Judged | None:
-    """The next replacement where Cronofy refused the profile, if there is another."""
+def _after_rejection(item: Judged, outcome: Outcome, tools: Tools) -> Judged | None:
+    """The next replacement where Cronofy refused the profile, if there is another and the run may try it."""
     if not isinstance(outcome, Rejected) or not outcome.about_profile:
         return None
     if not isinstance(item.remedy, Reupsert) or item.remedy.undoes is not None:
         return None
     rejection = outcome.rejection(item.remedy.profile_id)
     evidence = replace(item.evidence, rejections=(*item.evidence.rejections, rejection))
-    again = judge(item.case, evidence, policy)
-    return again if isinstance(again.remedy, Reupsert) else None
+    again = tools.guide(judge(item.case, evidence, tools.policy))
+    return again if again is not None and isinstance(again.remedy, Reupsert) else None
 
 
 def _result(

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from reconciler.simulator import Fault
 from tests.acceptance.program import DAYS_AGO, Planted, Program, Town
 
 ACCOUNTS = 80
@@ -55,6 +56,22 @@ async def test_a_plan_that_is_not_there_or_no_longer_holds(program: Program, tow
     drifted = await program("apply", str(plan["plan_id"]), "--json")
     assert (drifted.code, json.loads(drifted.out)["asked"]["drifted"]) == (0, 1)
     assert writes(town) == 0
+
+
+async def test_a_replacement_that_no_plan_named_is_not_tried_by_apply(program: Program, town: Town) -> None:
+    who = town.resident()
+    who.connect()
+    event = who.event("8x8", age=DAYS_AGO, stuck=True)
+    who.connect("go_to")
+    town.move_in()
+    plan = (await program("plan", "--json")).json
+    assert [item["detail"]["profile_id"] for item in plan["items"]] == ["default"]
+    refusal = {"errors": {"conferencing.profile_id": [{"key": "errors.not_recognized", "description": "gone"}]}}
+    town.world.faults.add(Fault("status", status=422, body=refusal, match_path="/calendars/.*/events$", times=1))
+    applied = await program("apply", plan["plan_id"], "--json")
+    assert (applied.code, applied.json["outcomes"]["repair_rejected"]) == (0, 1), applied
+    assert event.event.writes == []
+    assert sum(request.kind in {"upsert", "batch"} for request in town.world.requests) == 1
 
 
 # ---------------------------------------------------------------- one account's limit
