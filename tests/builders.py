@@ -229,6 +229,7 @@ def a_caseload(
     return Caseload(
         unit=Unit(RUN, ACCOUNT, NOW + STARTS_IN),
         addressee=Addressee(ACCOUNT, "ann@example.com", "Acme", "Mia"),
+        data_center="us",
         cases=cases or (a_case(),),
         profiles={ProfileId(k): v for k, v in (profiles or {}).items()},
         open_notices=tuple(open_notices),

@@ -68,6 +68,7 @@ founds = st.builds(
     seldom,
     st.just("start"),
     st.just("end"),
+    st.none() | st.just("evt_external_1"),
 )
 read_backs: st.SearchStrategy[ReadBack] = st.one_of(
     founds,

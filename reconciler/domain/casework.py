@@ -56,9 +56,20 @@ class Unit:
 
 
 @dataclass(frozen=True, slots=True)
+class Tried:
+    """A re-upsert of ours: when its answer was recorded, what it asked for, the outcome's name, the error keys."""
+
+    at: datetime
+    profile_id: ProfileId
+    answer: str
+    keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Case:
     """A due event with what is on record about it.
 
+    `tried` are our last writes of it since the application wrote it, oldest first.
     `overtaken`: the application wrote it while a re-upsert of ours, based on the body before, was under way. Which of
     the two reached Cronofy last is not known.
     """
@@ -67,6 +78,7 @@ class Case:
     state: EventState
     notified: tuple[Notified, ...] = ()
     overtaken: bool = False
+    tried: tuple[Tried, ...] = ()
 
     @property
     def in_doubt(self) -> bool:
@@ -84,6 +96,7 @@ class Caseload:
 
     unit: Unit
     addressee: Addressee
+    data_center: str
     cases: tuple[Case, ...]
     profiles: Mapping[ProfileId, KnownProfile] = field(default_factory=dict)
     listed_before: int | None = None

@@ -14,7 +14,10 @@ from reconciler.domain.times import EventTime
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The listing showed the event. `start_text` and `end_text` are the times as they were read."""
+    """The listing showed the event. `start_text` and `end_text` are the times as they were read.
+
+    `event_uid` is Cronofy's own id of it, where the listing says it: no rule asks for it, support does.
+    """
 
     conferencing: Conferencing
     start: EventTime
@@ -23,6 +26,7 @@ class Found:
     cancelled: bool
     start_text: str
     end_text: str
+    event_uid: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,6 +127,7 @@ def _time_or_none(text: str | None) -> EventTime | None:
 def _read_back_json(read: ReadBack) -> Json:
     match read:
         case Found():
+            uid = {"event_uid": read.event_uid} if read.event_uid is not None else {}
             return {
                 "kind": "found",
                 "conferencing": _conferencing_json(read.conferencing),
@@ -136,6 +137,7 @@ def _read_back_json(read: ReadBack) -> Json:
                 "cancelled": read.cancelled,
                 "start_text": read.start_text,
                 "end_text": read.end_text,
+                **uid,
             }
         case NotListed(times):
             return {"kind": "not_listed", "times": times}
@@ -157,6 +159,7 @@ def _read_back(stored: Json) -> ReadBack:
                 stored["cancelled"],
                 stored["start_text"],
                 stored["end_text"],
+                stored.get("event_uid"),
             )
         case "not_listed":
             return NotListed(stored["times"])

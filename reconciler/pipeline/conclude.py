@@ -84,7 +84,7 @@ def _settle_held(held: HeldCases, down: tuple[str, ...], tools: Tools) -> UnitRe
         judge(case, replace(held.evidence[case.event.key], open_incidents=down), tools.policy)
         for case in caseload.cases
     ]
-    settled = settle(caseload, judged, (), {}, (), None, now)
+    settled = settle(caseload, judged, (), {}, (), None, now, tools.policy)
     return UnitResult(
         unit=caseload.unit,
         addressee=caseload.addressee,

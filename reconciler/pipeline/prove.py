@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import UUID
 
-from reconciler.domain.audit import GENESIS, AuditTag, StoredEntry, entry_hash
+from reconciler.domain.audit import GENESIS, AuditTag, Json, StoredEntry, entry_hash
 from reconciler.domain.cause import RULES_VERSION, classify
 from reconciler.domain.evidence_json import evidence_from
 from reconciler.domain.policy import Policy
 from reconciler.domain.remedy import choose, remedy_json
+from reconciler.domain.support import SUPPORT
 
 _MOST_FAULTS = 100
 
@@ -98,7 +99,7 @@ async def replay(trail: Trail, run_id: UUID | None, policy_of: Callable[[UUID | 
         except (KeyError, ValueError, TypeError, AttributeError) as error:  # whatever was made of it, it costs no more
             proof.fault(f"entry {stored.entry_id}: its evidence cannot be read ({error})")
             continue
-        if (finding.cause, remedy) == (entry.cause, entry.after):
+        if (finding.cause, remedy) == (entry.cause, _decided(entry.after)):
             continue
         if (entry.evidence or {}).get("rules", RULES_VERSION) < RULES_VERSION:
             proof.superseded += 1
@@ -108,3 +109,8 @@ async def replay(trail: Trail, run_id: UUID | None, policy_of: Callable[[UUID | 
                 f"replay says {finding.cause} and {remedy['remedy']}"
             )
     return proof
+
+
+def _decided(after: Json | None) -> Json | None:
+    """What an entry says was decided, without the details for support, which follow from no rule."""
+    return {name: value for name, value in after.items() if name != SUPPORT} if after is not None else None

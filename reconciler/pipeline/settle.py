@@ -13,6 +13,7 @@ from reconciler.domain.evidence_json import evidence_json
 from reconciler.domain.ids import EventKey, ProfileId
 from reconciler.domain.notice import Notice, NoticeChanges, Subject, changes
 from reconciler.domain.outcome import OUTCOME_NAMES, Applied, InDoubt, Outcome, Rejected, Unneeded, Unsent
+from reconciler.domain.policy import Policy
 from reconciler.domain.remedy import (
     REMEDY_NAMES,
     Escalate,
@@ -29,6 +30,7 @@ from reconciler.domain.remedy import (
 )
 from reconciler.domain.roster import Roster
 from reconciler.domain.state import EventState, after_look, after_write, decided_anew
+from reconciler.domain.support import SUPPORT, support_details
 from reconciler.pipeline.act import based_on, doubt_entry
 from reconciler.pipeline.judge import Judged
 
@@ -67,10 +69,11 @@ def settle(
     kept: Sequence[Judged],
     roster: Roster | None,
     now: datetime,
+    policy: Policy,
     drifted: Sequence[Judged] = (),
 ) -> Settled:
     """Fold one account's verdicts and outcomes."""
-    book = _Book(caseload, now, {item.key for item in kept})
+    book = _Book(caseload, now, policy, {item.key for item in kept})
     for item in held:
         book.hold(item)
     for item in decided:
@@ -84,9 +87,10 @@ def settle(
 class _Book:
     """Collects the lines of one account."""
 
-    def __init__(self, caseload: Caseload, now: datetime, kept: set[EventKey]) -> None:
+    def __init__(self, caseload: Caseload, now: datetime, policy: Policy, kept: set[EventKey]) -> None:
         self._caseload = caseload
         self._now = now
+        self._policy = policy
         self._kept = kept
         self._states: list[EventState] = []
         self._corrections: list[Correction] = []
@@ -124,7 +128,7 @@ class _Book:
             after = self._write(attempt, after)
         if not attempts and decided_anew(before, after):
             self._entries.append(
-                self._entry(item, _tag_of(item), before=_before(before), after=remedy_json(item.remedy))
+                self._entry(item, _tag_of(item), before=_before(before), after=self._decided(item, after))
             )
         if after.confirmed_at is not None and after.confirmed_at != before.confirmed_at:
             self._outcomes["confirmed"] += 1
@@ -134,6 +138,14 @@ class _Book:
         if isinstance(item.remedy, Notify | Park):
             self._wanted[item.key] = item
         self._readable = self._readable and item.cause is not Cause.ACCOUNT_UNAUTHORIZED
+
+    def _decided(self, item: Judged, after: EventState) -> dict[str, object]:
+        """The remedy; where a person takes it further, with what support will ask them."""
+        detail = remedy_json(item.remedy)
+        if isinstance(item.remedy, Escalate):
+            since = after.pending_since
+            detail[SUPPORT] = support_details(item.case, self._caseload, item.evidence, self._policy, since)
+        return detail
 
     def _count_remedy(self, item: Judged) -> None:
         match item.remedy:

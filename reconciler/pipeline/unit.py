@@ -184,7 +184,7 @@ async def _reconcile(loaded: Loaded, tools: Tools) -> UnitResult:
     repairs = _Repairs(kept=[item for item in decided if isinstance(item.remedy, Reupsert)])
     if repairs.kept and not tools.dry_run:
         repairs = await _repair(who, caseload, repairs.kept, len(judged), tools)
-    settled = settle(caseload, decided, held, repairs.outcomes, repairs.kept, roster, now, drifted)
+    settled = settle(caseload, decided, held, repairs.outcomes, repairs.kept, roster, now, tools.policy, drifted)
     result = _result(caseload, judged, held, settled, roster, now, tools.policy, tools.dry_run)
     return replace(result, refusal=repairs.refusal)
 

@@ -51,6 +51,7 @@ from reconciler.postgres.rows import (
     notified_from,
     state_from,
     state_row,
+    tried_from,
 )
 from reconciler.postgres.statements import statements
 from reconciler.postgres.tokens import TokenSafe
@@ -132,7 +133,8 @@ class PostgresCases:
     def _case(self, row: asyncpg.Record, notified: tuple[Notified, ...] = ()) -> Case:
         event, state = event_from(row, self._read_body), state_from(row)
         overtaken = state.intended_at is not None and state.seen_written_at not in {None, event.written_at}
-        return Case(event, state.for_write(event.written_at), notified, overtaken)
+        tried = tried_from(row["tried"]) if state.seen_written_at == event.written_at else ()
+        return Case(event, state.for_write(event.written_at), notified, overtaken, tried)
 
     async def intend(self, intent: Intent) -> Mapping[EventKey, str]:
         """See `ports.CaseStore.intend`."""
@@ -401,6 +403,7 @@ def _caseload(unit: Unit, account: Mapping[str, Any], cases: Sequence[Case]) -> 
     return Caseload(
         unit=unit,
         addressee=who,
+        data_center=account["data_center"] or "us",
         cases=tuple(cases),
         profiles={
             ProfileId(profile_id): KnownProfile(provider, name) for provider, name, _, profile_id in conferencing

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import asyncpg
 
+from reconciler.domain.casework import Tried
 from reconciler.domain.cause import Cause
 from reconciler.domain.event import CalendarEvent, StoredBody
 from reconciler.domain.evidence import Notified
@@ -25,6 +26,15 @@ LONG_AGO = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 def notified_from(stored: list[list[str]] | None) -> tuple[Notified, ...]:
     """What Cronofy pushed about an event: type, subtype and moment each."""
     return tuple(Notified(kind, subtype, datetime.fromisoformat(at)) for kind, subtype, at in stored or ())
+
+
+def tried_from(stored: list[list[Any]] | None) -> tuple[Tried, ...]:
+    """What came of our writes of an event: moment, profile, outcome and error keys each."""
+    return tuple(
+        Tried(datetime.fromisoformat(at), ProfileId(profile_id), answer, tuple(keys or ()))
+        for at, profile_id, answer, keys in stored or ()
+        if profile_id and answer
+    )
 
 
 def finite(moment: datetime | None) -> datetime | None:

@@ -10,6 +10,8 @@ from reconciler.domain.event import Absent, Assigned, Conferencing, Pending
 from reconciler.domain.evidence import Evidence, Found, NotListed, Unauthorized, Unreadable
 from reconciler.domain.evidence_json import evidence_from
 from reconciler.domain.policy import Policy
+from reconciler.domain.remedy import REMEDY_NAMES, Escalate
+from reconciler.domain.support import SUPPORT, support_text
 
 _WHAT = {
     AuditTag.EVENT_JUDGED: "judged",
@@ -43,7 +45,8 @@ def story(event: Mapping[str, Any], entries: Sequence[StoredEntry], policy: Poli
     return {
         "event": dict(event),
         "rules": _rules(evidence_from(last.entry.evidence or {}), policy) if last else [],
-        "expected_next": _NEXT.get((event.get("remedy") or "").split(" ")[0]),
+        "expected_next": _NEXT.get(_remedy_word(event)),
+        "support": _support(event, entries),
         "entries": [
             {
                 "entry_id": e.entry_id,
@@ -95,12 +98,26 @@ def story_text(event: Mapping[str, Any], entries: Sequence[StoredEntry], policy:
             f"  {'fits' if rule['fits'] else 'no  '}  {rule['cause']}: {rule['when']}"
             for rule in _rules(evidence_from(last.entry.evidence or {}), policy)
         ]
-    remedy = (event.get("remedy") or "").split(" ")[0]
-    if remedy in _NEXT:
+    if (remedy := _remedy_word(event)) in _NEXT:
         lines.append(f"expected next: {_NEXT[remedy]}")
     if event.get("next_read_at"):
         lines.append(f"due again from {_when(event['next_read_at'])}")
+    if details := _support(event, entries):
+        lines += ["", "for Cronofy's support, to be pasted into a mail:", "", support_text(details)]
     return "\n".join(lines)
+
+
+def _remedy_word(event: Mapping[str, Any]) -> str:
+    return str(event.get("remedy") or "").split(" ", maxsplit=1)[0]
+
+
+def _support(event: Mapping[str, Any], entries: Sequence[StoredEntry]) -> dict[str, Any] | None:
+    """The details for support, as the last escalation knew them, while the event is with a person."""
+    if _remedy_word(event) != REMEDY_NAMES[Escalate]:
+        return None
+    escalated = [e.entry.after or {} for e in entries if e.entry.tag is AuditTag.EVENT_ESCALATED]
+    details: dict[str, Any] | None = escalated[-1].get(SUPPORT) if escalated else None
+    return details
 
 
 def _as_written(event: Mapping[str, Any]) -> str:

@@ -302,6 +302,13 @@ def test_each_verdict_is_replayed_under_the_policy_of_its_run() -> None:
     assert len(replayed(entries).faults) == 1
 
 
+@pytest.mark.parametrize("details", [{}, {"support": {"account_id": "acc_1"}}])
+def test_an_escalation_is_reached_again_with_and_without_details_for_support(details: dict[str, Any]) -> None:
+    entry = a_verdict(some_evidence(written_ago=2 * DAY))
+    assert (entry.after or {})["remedy"] == "escalate"
+    assert replayed([replace(entry, after={**(entry.after or {}), **details})]) == Proof(entries=1)
+
+
 def test_another_cause_shows_with_both() -> None:
     entry = replace(a_verdict(), cause=Cause.SETTLING)
     (fault,) = replayed([entry]).faults

@@ -77,7 +77,7 @@ def settled(
     everything = (*decided, *held, *drifted)
     caseload: Caseload = a_caseload(*(i.case for i in everything), open_notices=open_notices)
     done = {i.key: [(i, outcomes[i.key])] for i in decided if outcomes and i.key in outcomes}
-    return settle(caseload, decided, held, done, kept, roster, LATER, drifted)
+    return settle(caseload, decided, held, done, kept, roster, LATER, POLICY, drifted)
 
 
 def only_state(result: Settled) -> EventState:
@@ -135,6 +135,13 @@ def test_an_escalation_is_an_entry_of_its_own_kind() -> None:
     assert entry.evidence is not None
     assert entry.after is not None
     assert entry.after["reason"]
+    assert entry.after["support"]["account_id"] == ACCOUNT
+    assert entry.after["support"]["pending_since"] == "2026-03-02T09:00:00Z"
+
+
+def test_only_an_escalation_holds_what_support_asks_for() -> None:
+    for evidence in (some_evidence(), DOWN, LOST, some_evidence(read=linked())):
+        assert all("support" not in (entry.after or {}) for entry in settled(item(evidence)).entries)
 
 
 def test_events_settled_for_the_first_time_are_counted() -> None:
@@ -492,7 +499,8 @@ def test_nothing_secret_is_told_and_every_verdict_told_can_be_reached_again(
         assert LINK not in text
         if entry.evidence is not None:
             finding = classify(evidence_from(entry.evidence), POLICY)
-            assert (finding.cause, remedy_json(choose(finding, POLICY))) == (entry.cause, entry.after)
+            said = {name: value for name, value in (entry.after or {}).items() if name != "support"}
+            assert (finding.cause, remedy_json(choose(finding, POLICY))) == (entry.cause, said)
 
 
 @settings(max_examples=40)
@@ -518,7 +526,7 @@ def test_a_refused_profile_and_the_next_one_are_both_on_record() -> None:
     second = replace(first, remedy=Reupsert(ProfileId("pro_2"), "zoom", ProviderChange.SAME))
     refused = Rejected(422, ("errors.not_recognized",))
     attempts: dict[EventKey, list[tuple[Judged, Outcome]]] = {first.key: [(first, refused), (second, Applied())]}
-    result = settle(a_caseload(first.case), [first], (), attempts, (), None, LATER)
+    result = settle(a_caseload(first.case), [first], (), attempts, (), None, LATER, POLICY)
     assert tags(result) == [AuditTag.REPAIR_REJECTED, AuditTag.REPAIR_APPLIED]
     assert nonzero(result.counts["outcomes"]) == {"repaired": 1, "repair_rejected": 1}
     state = only_state(result)

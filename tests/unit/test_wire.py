@@ -173,6 +173,23 @@ def test_unknown_fields_are_skipped_wherever_they_stand() -> None:
 
 
 @pytest.mark.parametrize(
+    "value, uid",
+    [
+        ("evt_external_54008b1a4a41730f8d5c6037", "evt_external_54008b1a4a41730f8d5c6037"),
+        (None, None),
+        ("", None),
+        (7, None),
+        ({"id": 1}, None),
+        ("evt\x00", None),
+        ("x" * 300, None),
+    ],
+)
+def test_cronofys_own_id_is_taken_where_it_is_one_and_spoils_nothing_else(value: object, uid: str | None) -> None:
+    assert read_found(event_uid=value).event_uid == uid
+    assert read_found().event_uid is None
+
+
+@pytest.mark.parametrize(
     "fields, deleted, cancelled",
     [
         ({}, False, False),
