@@ -20,6 +20,7 @@ from reconciler.bootstrap import Books, Worker, open_books, open_worker, policy_
 from reconciler.config import Settings
 from reconciler.domain.casework import Scope, UnitResult
 from reconciler.domain.ids import CalendarId, EventId, EventKey, ProfileId
+from reconciler.domain.outage import OUTAGE, Aftermath
 from reconciler.domain.policy import Policy
 from reconciler.domain.run import RunRow
 from reconciler.pipeline.guide import Change, Guide, Planned, as_planned, back
@@ -120,12 +121,19 @@ async def run_command(settings: Settings, options: RunOptions) -> Exit:
             complain(str(already))
             return Exit.ALREADY
         plan_id = await _kept_plan(settings, worker, end)
+        aftermath = await _aftermath(worker, end)
     if options.as_json:
         say_json(end.summary)
     else:
-        say(run_text(end.summary))
+        say(run_text(end.summary, aftermath))
         _warn_of_nothing(end, options)
     return _exit_of(end, plan_id)
+
+
+async def _aftermath(worker: Worker, end: RunEnd) -> Aftermath | None:
+    """What became of the events that had waited for their provider, as far as the run looked at them."""
+    counts = await worker.books.ledger.counts(UUID(end.summary["run_id"]))
+    return Aftermath.of(counts.get(OUTAGE, {}))
 
 
 async def _kept_plan(settings: Settings, worker: Worker, end: RunEnd) -> UUID | None:
@@ -240,11 +248,12 @@ async def plan_command(settings: Settings, options: RunOptions) -> Exit:
         run_id = UUID(end.summary["run_id"])
         plan = await worker.books.ledger.close_plan(run_id, settings.allowance[1])
         items = await worker.books.ledger.plan_items(plan["plan_id"])
+        aftermath = await _aftermath(worker, end)
     if options.as_json:
         say_json({**end.summary, **plan, "items": [_item(i) for i in items]})
     else:
         say(plan_text(plan, items))
-        say(run_text(end.summary))
+        say(run_text(end.summary, aftermath))
     return _exit_of(end, plan["plan_id"])
 
 

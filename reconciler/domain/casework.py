@@ -140,7 +140,7 @@ class UnitError:
 
 
 Counts = dict[str, dict[str, int]]
-"""Named counters in named groups: `events causes outcomes notices requests`."""
+"""Named counters in named groups: `events causes outcomes notices requests outage`."""
 
 
 def added(one: Counts, other: Counts) -> Counts:

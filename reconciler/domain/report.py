@@ -15,6 +15,7 @@ from uuid import UUID
 
 from reconciler.domain.cause import Cause
 from reconciler.domain.ids import DEFAULT, INTEGRATED, RETIRED_8X8, AccountId, EventKey, ProfileId, names_profile
+from reconciler.domain.outage import Aftermath
 from reconciler.domain.remedy import NoticeKind, ProviderChange
 
 SOON = timedelta(hours=24)
@@ -397,7 +398,7 @@ class RunFacts:
     """The run that a report is about. The numbers are null while it has no summary.
 
     `overtaken`: a later run has looked at events, perhaps at the same ones. `elsewhere`: how many events are at risk
-    that the run did not touch.
+    that the run did not touch. `outage`: what became of those that had waited for a provider, null if there were none.
     """
 
     run_id: UUID
@@ -411,6 +412,7 @@ class RunFacts:
     events_read: int | None = None
     overtaken: bool = False
     elsewhere: int = 0
+    outage: Aftermath | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from reconciler.domain.cause import Cause
 from reconciler.domain.evidence_json import evidence_json
 from reconciler.domain.ids import EventKey, ProfileId
 from reconciler.domain.notice import Notice, NoticeChanges, Subject, changes
+from reconciler.domain.outage import OUTAGE, after_outage
 from reconciler.domain.outcome import OUTCOME_NAMES, Applied, InDoubt, Outcome, Rejected, Unneeded, Unsent
 from reconciler.domain.policy import Policy
 from reconciler.domain.remedy import (
@@ -97,6 +98,7 @@ class _Book:
         self._entries: list[AuditEntry] = []
         self._causes: Counter[str] = Counter()
         self._outcomes: Counter[str] = Counter()
+        self._after_outage: Counter[str] = Counter()
         self._notices = NoticeChanges()
         self._wanted: dict[EventKey, Judged] = {}
         self._judged: set[EventKey] = set()
@@ -121,6 +123,8 @@ class _Book:
             return
         self._judged.add(item.key)
         before = item.case.state
+        if (became := after_outage(before.cause, item.cause)) is not None:
+            self._after_outage[became] += 1
         after = after_look(before, item.case.event, item.cause, item.remedy, item.evidence)
         self._say_overtaken(item)
         self._resolve_doubt(item, before, attempts)
@@ -250,6 +254,7 @@ class _Book:
             counts={
                 "causes": dict(self._causes),
                 "outcomes": dict(self._outcomes),
+                OUTAGE: dict(self._after_outage),
                 "notices": {
                     "queued": len(self._notices.queue),
                     "updated": len(self._notices.update),

@@ -9,6 +9,7 @@ import asyncpg
 
 from reconciler.domain.cause import SETTLED, Cause
 from reconciler.domain.ids import ProfileId
+from reconciler.domain.outage import Aftermath
 from reconciler.domain.remedy import NoticeKind, ProviderChange
 from reconciler.domain.report import (
     Asked,
@@ -120,6 +121,7 @@ def _run(row: asyncpg.Record, elsewhere: int) -> RunFacts:
         events_read=events.get("read"),
         overtaken=row["overtaken"],
         elsewhere=elsewhere,
+        outage=Aftermath.of(row["outage"] or {}),
     )
 
 

@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from reconciler.domain.outage import Aftermath
 
-def run_text(summary: Mapping[str, Any]) -> str:
-    """What `reconciler run` prints at its end."""
+
+def run_text(summary: Mapping[str, Any], aftermath: Aftermath | None = None) -> str:
+    """What `reconciler run` prints at its end; `aftermath` is of the events that had waited for their provider."""
     accounts, events, requests = summary["accounts"], summary["events"], summary["requests"]
     title = "dry run" if summary["dry_run"] else "run"
     lines = [
@@ -18,6 +20,8 @@ def run_text(summary: Mapping[str, Any]) -> str:
     lines += _table("outcomes", {k: v for k, v in summary["outcomes"].items() if v})
     lines += _table("notices", {k: v for k, v in summary["notices"].items() if v})
     lines += _table("incidents", {k: v for k, v in summary["incidents"].items() if v})
+    if aftermath is not None:
+        lines.append(f"  outage     {aftermath.text}")
     lines.append(f"  requests   {requests['total']}{_by_kind(requests)}")
     lines += [
         f"  failed     {error['account_id'] or '(no account)'}: {error['kind']}: {error['message']}"

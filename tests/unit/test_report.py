@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from uuid import UUID
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from reconciler.domain.cause import Cause
 from reconciler.domain.ids import AccountId, CalendarId, EventId, EventKey, ProfileId
+from reconciler.domain.outage import Aftermath
 from reconciler.domain.remedy import REMEDY_NAMES, NoticeKind, ProviderChange, Reupsert
 from reconciler.domain.report import (
     ACTOR_TEXT,
@@ -279,6 +280,29 @@ class TestNotes:
     def test_whatever_a_reader_could_misread_is_said(self, run: RunFacts, words: str) -> None:
         (note,) = Header(run, NOW).notes
         assert words in note
+
+
+class TestOutage:
+    @pytest.mark.parametrize(
+        "outage, words",
+        [
+            (
+                Aftermath(27, 2, 1, 3),
+                "27 have recovered, 2 are still failing, 1 has another reason now, 3 were deleted or",
+            ),
+            (Aftermath(1, 1, 2), "1 has recovered, 1 is still failing, 2 have another reason now."),
+            (Aftermath(1000), "1,000 have recovered, 0 are still failing, 0 have another reason now."),
+        ],
+    )
+    def test_what_became_of_those_that_waited_is_said(self, outage: Aftermath, words: str) -> None:
+        report = fold(Header(replace(RUN, outage=outage), NOW), Lines())
+        assert words in render(report, "html").decode()
+        assert json.loads(render(report, "json"))["run"]["outage"] == asdict(outage)
+
+    def test_nothing_is_said_where_nothing_had_waited(self) -> None:
+        report = fold(Header(RUN, NOW), Lines())
+        assert "waited" not in render(report, "html").decode()
+        assert json.loads(render(report, "json"))["run"]["outage"] is None
 
 
 HOSTILE = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", '=HYPERLINK("http://x.example","y")']

@@ -139,6 +139,29 @@ def test_an_escalation_is_an_entry_of_its_own_kind() -> None:
     assert entry.after["support"]["pending_since"] == "2026-03-02T09:00:00Z"
 
 
+@pytest.mark.parametrize(
+    "evidence, counted",
+    [
+        (some_evidence(read=linked()), {"recovered": 1}),
+        (some_evidence(open_incidents=("zoom",)), {"still_failing": 1}),
+        (some_evidence(), {"still_failing": 1}),
+        (DOWN, {"newly_explained": 1}),
+        (some_evidence(read=found(deleted=True)), {"over": 1}),
+        (some_evidence(read=Unreadable("timeout", "no answer")), {}),
+    ],
+)
+def test_it_is_counted_what_became_of_an_event_that_waited_for_its_provider(
+    evidence: Evidence, counted: dict[str, int]
+) -> None:
+    assert settled(item(evidence, cause=Cause.PROVIDER_OUTAGE, remedy="wait")).counts["outage"] == counted
+    assert settled(item(evidence, cause=Cause.UNEXPLAINED, remedy="wait")).counts["outage"] == {}
+
+
+def test_a_verdict_that_waits_for_the_end_of_the_run_is_not_counted_yet() -> None:
+    held = item(cause=Cause.PROVIDER_OUTAGE, remedy="wait")
+    assert settled(held=[held]).counts["outage"] == {}
+
+
 def test_only_an_escalation_holds_what_support_asks_for() -> None:
     for evidence in (some_evidence(), DOWN, LOST, some_evidence(read=linked())):
         assert all("support" not in (entry.after or {}) for entry in settled(item(evidence)).entries)
