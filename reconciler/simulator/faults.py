@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-Kind = Literal["status", "reset", "delay", "hang", "truncate", "html", "drop_write"]
+Kind = Literal["status", "reset", "delay", "hold", "hang", "truncate", "html", "drop_write"]
 ENTRY_KINDS = frozenset({"status", "drop_write"})
 HTML_PAGE = "<html><head><title>We'll be right back</title></head><body><h1>Sorry</h1></body></html>"
 
@@ -24,6 +24,7 @@ class Fault:
     status      answers `status` (500 unless told) with `body` and `headers`
     reset       breaks the connection
     delay       answers correctly after `delay` real seconds (other kinds honour `delay` too)
+    hold        answers correctly once the fault is lifted; `held` requests wait for that
     hang        never answers
     truncate    promises a whole body and breaks off in the middle
     html        answers `status` (502 unless told) with a page of HTML
@@ -41,6 +42,8 @@ class Fault:
     probability: float = 1.0
     after_commit: bool = False
     hits: int = field(default=0, init=False)
+    held: int = field(default=0, init=False)
+    lifted: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         """Refuse what would never work."""
@@ -75,10 +78,13 @@ class Faults:
 
     def remove(self, fault: Fault) -> None:
         """Lift one."""
+        fault.lifted = True
         self.active.remove(fault)
 
     def clear(self) -> None:
         """Lift all."""
+        for fault in self.active:
+            fault.lifted = True
         self.active.clear()
 
     def strike(self, path: str, account_id: str | None) -> Fault | None:

@@ -25,6 +25,8 @@ from reconciler.simulator.world import World
 CONTROL = "/control/"
 _FORM = "application/x-www-form-urlencoded"
 _BEARER = "bearer "
+_LOOK_S = 0.005
+"""How often a request that is held looks whether it may go on."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -100,15 +102,17 @@ class Gate:
     async def _spoil(self, request: web.Request, handler: Handler, call: Call, fault: Fault) -> web.StreamResponse:
         """Answer as the fault will have it."""
         if not fault.after_commit:
-            await asyncio.sleep(fault.delay)
+            await self._wait(fault)
         call.drop = fault.kind == "drop_write"
-        performed = fault.after_commit or fault.kind in {"delay", "truncate", "drop_write"}
+        performed = fault.after_commit or fault.kind in {"delay", "hold", "truncate", "drop_write"}
         good = await _handled(request, handler) if performed else web.Response()
         if fault.after_commit:
-            await asyncio.sleep(fault.delay)
+            await self._wait(fault)
         match fault.kind:
             case "delay" | "drop_write":
                 return good
+            case "hold":
+                return good if fault.lifted else _break_off(request)
             case "status":
                 return _told(fault, answers.SERVER_ERROR)
             case "html":
@@ -120,6 +124,17 @@ class Gate:
             case "hang":
                 await self.closing.wait()
                 return _break_off(request)
+
+    async def _wait(self, fault: Fault) -> None:
+        """Let its time pass, or wait until it is lifted."""
+        await asyncio.sleep(fault.delay)
+        if fault.kind != "hold":
+            return
+        fault.held += 1
+        while not (fault.lifted or self.closing.is_set()):  # noqa: ASYNC110 - a fault is plain data, shown as it is
+            await asyncio.sleep(_LOOK_S)
+        fault.held -= 1
+        self._world.settle()
 
 
 async def _handled(request: web.Request, handler: Handler) -> web.StreamResponse:

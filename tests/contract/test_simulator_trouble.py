@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import aiohttp
 import pytest
@@ -168,8 +168,28 @@ async def test_a_delay_is_real_and_the_write_takes_effect_though_the_client_left
     assert ("cal_1", "e1") in world.events
 
 
-async def test_a_hanging_request_never_ends_and_does_not_hold_up_the_end(world: World) -> None:
-    world.faults.add(Fault(kind="hang", after_commit=True))
+@pytest.mark.parametrize("after_commit", [False, True])
+async def test_a_held_request_goes_on_when_the_fault_is_lifted(
+    world: World, session: aiohttp.ClientSession, after_commit: bool
+) -> None:
+    fault = world.faults.add(Fault(kind="hold", match_path="/events$", after_commit=after_commit))
+    waiting = [asyncio.create_task(upsert(session, event_id)) for event_id in ("e1", "e2")]
+    async with asyncio.timeout(10):
+        while fault.held < len(waiting):  # noqa: ASYNC110 - nobody sets an event for it
+            await asyncio.sleep(0.005)
+    assert (len(world.events), [task.done() for task in waiting]) == (2 * after_commit, [False, False])
+    assert (await (await session.get("/control/state")).json())["faults"][0]["held"] == 2
+    assert await status_of(session, "DELETE", "/control/faults") == 200
+    assert await asyncio.gather(*waiting) == [202, 202]
+    assert (len(world.events), fault.held) == (2, 0)
+    assert await upsert(session, "e3") == 202
+
+
+@pytest.mark.parametrize("kind", ["hang", "hold"])
+async def test_a_hanging_request_never_ends_and_does_not_hold_up_the_end(
+    world: World, kind: Literal["hang", "hold"]
+) -> None:
+    world.faults.add(Fault(kind=kind, after_commit=True))
     started = time.monotonic()
     async with Simulator(world) as sim, aiohttp.ClientSession(headers={"Authorization": "Bearer access"}) as session:
         with pytest.raises(TimeoutError):
