@@ -167,8 +167,15 @@ class _Book:
                 assert_never(item.remedy)
 
     def _say_overtaken(self, item: Judged) -> None:
-        if item.case.overtaken:
-            self._entries.append(self._entry(item, AuditTag.REPAIR_OVERTAKEN, after=based_on(item)))
+        if not item.case.overtaken:
+            return
+        self._entries.append(self._entry(item, AuditTag.REPAIR_OVERTAKEN, after=based_on(item)))
+        if item.cause is Cause.ASSIGNED:  # what has a link is not written, and an older body may have arrived last
+            self._error = UnitError(
+                "write_crossed_write",
+                f"{item.key} was written by the application while a re-upsert of ours was under way, and has its link "
+                "already: check that the calendar shows it as written last, or save it again",
+            )
 
     def _resolve_doubt(self, item: Judged, before: EventState, attempts: Sequence[Attempt]) -> None:
         """An intent without an outcome is answered by this look: a link proves the write, else doubt stays.

@@ -141,11 +141,14 @@ async def _look_again(unit: Unit, keys: Sequence[EventKey], tools: Tools) -> Seq
     if isinstance(loaded, UnitError):
         return ()
     cases = tuple(case for case in loaded.caseload.cases if case.event.key in keys) if loaded else ()
+    result = _nothing_done(unit, tools, None)
     if loaded and cases:
         result = await _reconcile(replace(loaded, caseload=replace(loaded.caseload, cases=cases)), tools)
-    else:
-        why = UnitError("write_crossed_delete", "an event was deleted while it was written again; check its calendar")
-        result = _nothing_done(unit, tools, why)
+    if gone := len(keys) - len(cases):
+        why = (
+            f"{gone} events were deleted, or ask for no link any more, since a re-upsert of ours; check their calendars"
+        )
+        result = replace(result, error=result.error or UnitError("write_crossed_delete", why))
     counts = {name: group for name, group in result.counts.items() if name != "causes"}
     return await asyncio.shield(
         tools.store.record_more([replace(result, counts={**counts, "requests": tools.meter.taken()}, held=())])

@@ -162,6 +162,23 @@ def test_a_verdict_that_waits_for_the_end_of_the_run_is_not_counted_yet() -> Non
     assert settled(held=[held]).counts["outage"] == {}
 
 
+@pytest.mark.parametrize(
+    "evidence, kind",
+    [
+        (some_evidence(read=linked()), "write_crossed_write"),
+        (some_evidence(), None),
+        (some_evidence(read=found(deleted=True)), None),
+    ],
+)
+def test_a_link_on_what_the_application_wrote_meanwhile_is_for_somebody_to_check(
+    evidence: Evidence, kind: str | None
+) -> None:
+    one = judged(evidence, a_case(overtaken=True))
+    result = settled(one)
+    assert (result.error.kind if result.error else None) == kind
+    assert settled(item(evidence)).error is None
+
+
 def test_only_an_escalation_holds_what_support_asks_for() -> None:
     for evidence in (some_evidence(), DOWN, LOST, some_evidence(read=linked())):
         assert all("support" not in (entry.after or {}) for entry in settled(item(evidence)).entries)

@@ -1,0 +1,342 @@
+"""The application writes events while a run has them in hand: its newer word stands, in its database and at Cronofy.
+
+Requests are held by the simulator and rows by an open transaction, so that each phase of a repair is met for certain;
+then at many moments drawn by chance.
+"""
+
+import asyncio
+import copy
+import random
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+import psycopg
+import pytest
+from psycopg.types.json import Jsonb
+
+from reconciler.simulator import Fault
+from tests.acceptance.program import DAYS_AGO, FOR_EVER, Planted, Program, Resident, Running, Town
+
+PARTIAL = 3
+BOLD = {"RECONCILER_MAX_REPAIR_SHARE": "1"}
+AGAIN = ("run", "--json", "--starting-after", "1s")
+"""With a scope every event is looked at again, whatever the gaps between looks."""
+LISTING, ROSTER, WRITE = "^/v1/events", "^/v1/userinfo", "^/v1/(batch$|calendars/)"
+UPDATE = (
+    "UPDATE reconciler.events SET body = %s, profile_id = %s, starts_at = %s, ends_at = %s, written_at = now()"
+    " WHERE calendar_id = %s AND event_id = %s"
+)
+
+
+@dataclass
+class Newer:
+    """What the application has in mind for an event: another title, a day later, a profile that works."""
+
+    event: Planted
+    profile: str
+    version: int = 1
+
+    @property
+    def start(self) -> datetime:
+        return self.event.row["starts_at"] + timedelta(days=self.version)  # type: ignore[no-any-return]
+
+    @property
+    def body(self) -> dict[str, Any]:
+        end = self.start + timedelta(minutes=30)
+        body = copy.deepcopy(self.event.row["body"])
+        body["conferencing"]["profile_id"] = self.profile
+        return {**body, "summary": f"Version {self.version}", "start": stamp(self.start), "end": stamp(end)}
+
+    def row(self) -> tuple[object, ...]:
+        """The parameters of `UPDATE`."""
+        end = self.start + timedelta(minutes=30)
+        return Jsonb(self.body), self.profile, self.start, end, *self.event.key
+
+    def write_row(self) -> None:
+        self.event.resident.town.query(UPDATE, *self.row())
+
+    def write_calendar(self) -> None:
+        """Its own upsert; the link takes its time."""
+        town, who = self.event.resident.town, self.event.resident
+        town.world.write_event(who.account, self.event.key[0], self.body)
+        self.event.event.delay_generation(FOR_EVER)
+
+    def write(self) -> None:
+        self.write_row()
+        self.write_calendar()
+
+    def assert_stands(self) -> None:
+        """On both sides, to the letter."""
+        row = self.event.resident.town.rows()[self.event.key]
+        assert (row["body"], row["profile_id"], row["starts_at"]) == (self.body, self.profile, self.start)
+        assert self.event.event.body == self.body
+        assert self.event.event.starts_at == self.start
+
+
+def stamp(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def to_repair(town: Town, number: int = 1) -> tuple[Resident, list[Newer]]:
+    """Somebody whose profile was removed, with another in its place; no link comes within the test."""
+    who = town.resident()
+    events = [who.event("pro_gone", age=DAYS_AGO, stuck=True) for _ in range(number)]
+    zoom = who.connect()
+    town.world.settings.generation_delay = FOR_EVER
+    return who, [Newer(event, zoom) for event in events]
+
+
+@asynccontextmanager
+async def held(town: Town, running: Running, path: str, *, after_commit: bool = False) -> AsyncIterator[None]:
+    """While it lasts such a request is under way: before it takes effect, or after it with its answer still to come."""
+    fault = town.world.faults.add(Fault("hold", match_path=path, after_commit=after_commit, times=1))
+    try:
+        await running.until(lambda: fault.held == 1)
+        yield
+    finally:
+        town.world.faults.remove(fault)
+
+
+@asynccontextmanager
+async def row_locked(town: Town, running: Running, newer: Newer) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """The application's transaction has written the row and is not committed; call what is given to wait until the run
+    meets it."""
+    with psycopg.connect(town.dsn) as connection:
+        connection.execute(UPDATE.encode(), newer.row())
+
+        async def met() -> None:
+            waiting = (
+                "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = 'reconciler'"
+                " AND datname = current_database()"
+            )
+            await running.until(lambda: bool(town.query(waiting)))
+
+        yield met
+
+
+Phase = Literal["before the read", "after the read", "at the intent", "before the write", "after it", "at recording"]
+OVERTAKEN = frozenset({"before the write", "after it", "at recording"})
+
+
+async def meet(town: Town, running: Running, phase: Phase, newer: Newer, act: Callable[[], None]) -> None:
+    """Let the application act in that phase of the repair."""
+    match phase:
+        case "before the read":
+            async with held(town, running, LISTING):
+                act()
+        case "after the read":
+            async with held(town, running, ROSTER):
+                act()
+        case "before the write":
+            async with held(town, running, WRITE):
+                act()
+        case "after it":
+            async with held(town, running, WRITE, after_commit=True):
+                act()
+        case "at the intent" | "at recording":
+            async with row_locked_while(town, running, phase, newer):
+                newer.write_calendar()
+
+
+@asynccontextmanager
+async def row_locked_while(town: Town, running: Running, phase: Phase, newer: Newer) -> AsyncIterator[None]:
+    path, after_commit = (ROSTER, False) if phase == "at the intent" else (WRITE, True)
+    async with held(town, running, path, after_commit=after_commit):
+        locked = row_locked(town, running, newer)
+        met = await locked.__aenter__()
+        yield
+    await met()
+    await locked.__aexit__(None, None, None)
+
+
+async def start(program: Program) -> Running:
+    return await program.start("run", "--json", env=BOLD)
+
+
+@pytest.mark.parametrize("phase", Phase.__args__)  # type: ignore[attr-defined]
+async def test_what_is_rewritten_in_any_phase_of_a_repair_stands(program: Program, town: Town, phase: Phase) -> None:
+    _, (newer,) = to_repair(town)
+    town.move_in()
+    running = await start(program)
+    await meet(town, running, phase, newer, newer.write)
+    done = await running.end()
+    assert done.code == 0, done
+    newer.assert_stands()
+    story = town.stories()[newer.event.key]
+    assert ("repair:overtaken" in story) is (phase in OVERTAKEN), story
+    assert ("repair:unneeded" in story) is (phase not in OVERTAKEN), story
+    repaired = newer.event.asking_for(newer.profile)
+    assert newer.event.event.writes == ([repaired, newer.body] if phase in OVERTAKEN else [])
+    await assert_it_converges(program, town, newer)
+
+
+async def assert_it_converges(program: Program, town: Town, *every: Newer) -> None:
+    """Once the links are there a second run settles everything, writes nothing and finds the trail in order."""
+    writes = {newer.event.key: len(newer.event.event.writes) for newer in every}
+    for newer in every:
+        newer.event.event.assign()
+    again = await program(*AGAIN, env=BOLD)
+    assert again.code == 0, again
+    for newer in every:
+        newer.assert_stands()
+        assert len(newer.event.event.writes) == writes[newer.event.key]
+    assert {town.causes()[newer.event.key] for newer in every} == {"assigned"}
+    assert town.world.violations == []
+    assert (await program("audit", "verify")).code == (await program("audit", "replay")).code == 0
+
+
+async def test_several_events_of_an_account_are_each_as_the_application_left_them(program: Program, town: Town) -> None:
+    _, (rewritten, cancelled, kept) = to_repair(town, 3)
+    town.move_in()
+    running = await start(program)
+    async with held(town, running, WRITE, after_commit=True):
+        rewritten.write()
+        cancel(cancelled)
+    done = await running.end()
+    assert (done.code, [e["kind"] for e in done.json["errors"]]) == (PARTIAL, ["write_crossed_delete"]), done
+    rewritten.assert_stands()
+    assert cancelled.event.event.deleted
+    assert town.rows()[cancelled.event.key]["body"] == cancelled.event.row["body"]
+    assert town.rows()[kept.event.key]["profile_id"] == kept.profile
+    assert [len(n.event.event.writes) for n in (rewritten, cancelled, kept)] == [2, 1, 1]
+    assert town.world.violations == []
+
+
+async def test_what_a_killed_run_had_under_way_is_put_right_by_the_next_one(program: Program, town: Town) -> None:
+    _, (newer,) = to_repair(town)
+    town.move_in()
+    running = await start(program)
+    async with held(town, running, WRITE):
+        newer.write()
+        running.signal(signal.SIGKILL)
+        await running.end()
+    async with asyncio.timeout(30):
+        while not newer.event.event.writes:  # noqa: ASYNC110 - what was on its way arrives after all
+            await asyncio.sleep(0.01)
+    assert newer.event.event.body != newer.body
+    done = await program("run", "--json", env=BOLD)
+    assert done.code == 0, done
+    newer.assert_stands()
+    assert "repair:overtaken" in town.stories()[newer.event.key]
+    await assert_it_converges(program, town, newer)
+
+
+# ---------------------------------------------------------------- a link that came first
+
+
+async def test_a_link_that_came_before_the_newer_word_could_be_sent_again_is_said(program: Program, town: Town) -> None:
+    who, (newer,) = to_repair(town)
+    town.move_in()
+    running = await start(program)
+    async with held(town, running, LISTING):
+        town.world.settings.generation_delay = 0
+    async with held(town, running, WRITE):
+        newer.write()
+    done = await running.end()
+    assert newer.event.event.join_url is not None
+    assert newer.event.event.writes == [newer.event.asking_for(newer.profile)]
+    assert (done.code, done.json["accounts"]["failed"]) == (PARTIAL, 1), done
+    (error,) = done.json["errors"]
+    assert (error["account_id"], error["kind"]) == (who.account.account_id, "write_crossed_write")
+    row = town.rows()[newer.event.key]
+    assert (row["body"], row["starts_at"]) == (newer.body, newer.start)
+    assert "repair:overtaken" in town.stories()[newer.event.key]
+    assert town.world.violations == []
+
+
+# ---------------------------------------------------------------- cancelled or deleted
+
+
+def cancel(newer: Newer) -> None:
+    """Its row first, then Cronofy."""
+    town = newer.event.resident.town
+    where = "WHERE calendar_id = %s AND event_id = %s"
+    town.query(f"UPDATE reconciler.events SET cancelled_at = now() {where}", *newer.event.key)  # noqa: S608
+    newer.event.event.deleted = True
+
+
+def delete(newer: Newer) -> None:
+    """The application keeps no row of what it deleted."""
+    newer.event.resident.town.query(
+        "DELETE FROM reconciler.events WHERE calendar_id = %s AND event_id = %s", *newer.event.key
+    )
+    newer.event.event.deleted = True
+
+
+@pytest.mark.parametrize("act", [cancel, delete])
+@pytest.mark.parametrize("phase", ["before the read", "after the read", "after it"])
+async def test_what_is_deleted_meanwhile_stays_deleted(
+    program: Program, town: Town, phase: Phase, act: Callable[[Newer], None]
+) -> None:
+    _, (newer,) = to_repair(town)
+    town.move_in()
+    running = await start(program)
+    await meet(town, running, phase, newer, lambda: act(newer))
+    done = await running.end()
+    crossed = phase in OVERTAKEN
+    assert (done.code, [e["kind"] for e in done.json["errors"]]) == (
+        (PARTIAL, ["write_crossed_delete"]) if crossed else (0, [])
+    ), done
+    assert newer.event.event.deleted
+    assert len(newer.event.event.writes) == int(crossed)
+    row = town.rows().get(newer.event.key)
+    assert row is None or row["body"] == newer.event.row["body"]
+    again = await program(*AGAIN, env=BOLD)
+    assert (again.code, len(newer.event.event.writes)) == (0, int(crossed)), again
+    assert town.world.violations == []
+
+
+@pytest.mark.parametrize("act", [cancel, delete])
+async def test_a_write_that_arrives_after_the_deletion_is_said(
+    program: Program, town: Town, act: Callable[[Newer], None]
+) -> None:
+    who, (newer,) = to_repair(town)
+    town.move_in()
+    running = await start(program)
+    async with held(town, running, WRITE):
+        act(newer)
+    done = await running.end()
+    (error,) = done.json["errors"]
+    assert (done.code, error["kind"], error["account_id"]) == (
+        PARTIAL,
+        "write_crossed_delete",
+        who.account.account_id,
+    ), done
+    again = await program(*AGAIN, env=BOLD)
+    assert (again.code, len(newer.event.event.writes)) == (0, 1), again
+
+
+# ---------------------------------------------------------------- at moments drawn by chance
+
+
+async def application(newer: Newer, chance: random.Random) -> None:
+    """Writes an event a few times: its row, and Cronofy a moment later."""
+    for version in range(1, chance.randint(1, 3) + 1):
+        await asyncio.sleep(chance.uniform(0, 1.5))
+        newer.version = version
+        newer.write_row()
+        await asyncio.sleep(chance.uniform(0, 0.1))
+        newer.write_calendar()
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_what_is_rewritten_at_any_moment_stands(program: Program, town: Town, seed: int) -> None:
+    chance = random.Random(seed)
+    every = [newer for _ in range(10) for newer in to_repair(town, 2)[1]]
+    town.move_in()
+    town.world.settings.latency = 0.2
+    running = await program.start("run", "--json", env={**BOLD, "RECONCILER_CONCURRENCY": "4"})
+    await running.until(lambda: bool(town.world.requests))
+    async with asyncio.TaskGroup() as group:
+        for newer in every:
+            group.create_task(application(newer, chance))
+    done = await running.end()
+    assert done.code == 0, done
+    town.world.settings.latency = 0
+    for newer in every:
+        newer.assert_stands()
+    await assert_it_converges(program, town, *every)
