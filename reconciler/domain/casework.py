@@ -71,13 +71,14 @@ class Case:
 
     `tried` are our last writes of it since the application wrote it, oldest first.
     `overtaken`: the application wrote it while a re-upsert of ours, based on the body before, was under way. Which of
-    the two reached Cronofy last is not known.
+    the two reached Cronofy last is not known. `perhaps`: whether it was still under way is not known either.
     """
 
     event: CalendarEvent
     state: EventState
     notified: tuple[Notified, ...] = ()
     overtaken: bool = False
+    perhaps: bool = False
     tried: tuple[Tried, ...] = ()
 
     @property

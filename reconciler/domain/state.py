@@ -1,7 +1,7 @@
 """What we remember of a calendar event between runs, and how one look changes it."""
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import assert_never
 
 from reconciler.domain.cause import SETTLED, Cause
@@ -11,6 +11,10 @@ from reconciler.domain.ids import AccountId, EventKey, ProfileId
 from reconciler.domain.outcome import Applied, InDoubt, Outcome, Rejected, Unneeded, Unsent
 from reconciler.domain.remedy import Remedy, Reupsert, remedy_text
 from reconciler.domain.schedule import next_read_at
+
+CROSSING = timedelta(minutes=1)
+"""A write of the application's so shortly after the answer to ours may have reached Cronofy before ours did: its row
+comes after its request, and its clock is not the database's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,16 @@ class EventState:
             intended_at=None,
             intended_profile=None,
         )
+
+    def overtaken_by(self, written_at: datetime) -> bool:
+        """Whether the application's write of that moment came while a re-upsert of ours was under way."""
+        return self.intended_at is not None and self.seen_written_at not in {None, written_at}
+
+    def perhaps_overtaken_by(self, written_at: datetime) -> bool:
+        """Whether it may have: its row was written after ours was answered, but hardly later."""
+        if self.repaired_at is None or self.seen_written_at in {None, written_at}:
+            return False
+        return written_at <= self.repaired_at + CROSSING
 
     @property
     def awaits_confirmation(self) -> bool:

@@ -8,7 +8,7 @@ from typing import assert_never
 
 from reconciler.domain.audit import AuditEntry, AuditTag
 from reconciler.domain.casework import Caseload, Correction, Counts, UnitError
-from reconciler.domain.cause import Cause
+from reconciler.domain.cause import SETTLED, Cause
 from reconciler.domain.evidence_json import evidence_json
 from reconciler.domain.ids import EventKey, ProfileId
 from reconciler.domain.notice import Notice, NoticeChanges, Subject, changes
@@ -26,6 +26,7 @@ from reconciler.domain.remedy import (
     Reupsert,
     Settle,
     Wait,
+    drift_of,
     remedy_json,
     remedy_text,
 )
@@ -44,8 +45,9 @@ _OUTCOME_TAGS: dict[type[Outcome], AuditTag] = {
 }
 
 
-Attempt = tuple[Judged, Outcome]
-"""A re-upsert with the verdict it came from: after a refused profile the next replacement is a verdict of its own."""
+Attempt = tuple[Judged, Outcome, datetime]
+"""A re-upsert with the verdict it came from, and when its answer was known: after a refused profile the next
+replacement is a verdict of its own."""
 
 
 @dataclass(slots=True)
@@ -167,7 +169,7 @@ class _Book:
                 assert_never(item.remedy)
 
     def _say_overtaken(self, item: Judged) -> None:
-        if not item.case.overtaken:
+        if not item.case.overtaken or self._is_as_written(item):
             return
         self._entries.append(self._entry(item, AuditTag.REPAIR_OVERTAKEN, after=based_on(item)))
         if item.cause is Cause.ASSIGNED:  # what has a link is not written, and an older body may have arrived last
@@ -176,6 +178,12 @@ class _Book:
                 f"{item.key} was written by the application while a re-upsert of ours was under way, and has its link "
                 "already: check that the calendar shows it as written last, or save it again",
             )
+
+    def _is_as_written(self, item: Judged) -> bool:
+        """Whether nothing is to be said of one that was perhaps overtaken: it is over, or linked and at its time."""
+        if not item.case.perhaps or item.cause not in SETTLED:
+            return False
+        return item.cause is not Cause.ASSIGNED or drift_of(item.evidence) is None
 
     def _resolve_doubt(self, item: Judged, before: EventState, attempts: Sequence[Attempt]) -> None:
         """An intent without an outcome is answered by this look: a link proves the write, else doubt stays.
@@ -200,7 +208,7 @@ class _Book:
         self._corrections.append(Correction(item.key, before.intended_profile, item.case.event.written_at))
 
     def _write(self, attempt: Attempt, state: EventState) -> EventState:
-        item, outcome = attempt
+        item, outcome, answered_at = attempt
         remedy = item.remedy
         if not isinstance(remedy, Reupsert):
             return state
@@ -230,7 +238,7 @@ class _Book:
                 after=detail,
             )
         )
-        return after_write(replace(state, remedy=remedy_text(remedy)), outcome, remedy, self._now)
+        return after_write(replace(state, remedy=remedy_text(remedy)), outcome, remedy, answered_at)
 
     def notify(self, roster: Roster | None) -> None:
         wanted = {}

@@ -252,8 +252,9 @@ async def _repair(
         except SafetyLimitReached as limit:
             tools.brakes.stop_writing(str(limit))
             break
+        answered_at = tools.clock.now()
         for item in wanted:
-            done.outcomes.setdefault(item.key, []).append((item, answers[item.key]))
+            done.outcomes.setdefault(item.key, []).append((item, answers[item.key], answered_at))
         wanted = [again for item in wanted if (again := _after_rejection(item, answers[item.key], tools))]
     done.keep(wanted)
     return done

@@ -132,9 +132,15 @@ class PostgresCases:
 
     def _case(self, row: asyncpg.Record, notified: tuple[Notified, ...] = ()) -> Case:
         event, state = event_from(row, self._read_body), state_from(row)
-        overtaken = state.intended_at is not None and state.seen_written_at not in {None, event.written_at}
-        tried = tried_from(row["tried"]) if state.seen_written_at == event.written_at else ()
-        return Case(event, state.for_write(event.written_at), notified, overtaken, tried)
+        surely, perhaps = state.overtaken_by(event.written_at), state.perhaps_overtaken_by(event.written_at)
+        return Case(
+            event,
+            state.for_write(event.written_at),
+            notified,
+            overtaken=surely or perhaps,
+            perhaps=perhaps and not surely,
+            tried=tried_from(row["tried"]) if state.seen_written_at == event.written_at else (),
+        )
 
     async def intend(self, intent: Intent) -> Mapping[EventKey, str]:
         """See `ports.CaseStore.intend`."""

@@ -225,6 +225,54 @@ async def test_what_a_killed_run_had_under_way_is_put_right_by_the_next_one(prog
     await assert_it_converges(program, town, newer)
 
 
+async def crossed(program: Program, town: Town, newer: Newer) -> None:
+    """The application wrote Cronofy while our write was under way, and its row when that was recorded already."""
+    town.move_in()
+    running = await start(program)
+    async with held(town, running, WRITE):
+        newer.write_calendar()
+    done = await running.end()
+    assert (done.code, newer.event.event.body != newer.body) == (0, True), done
+    newer.write_row()
+
+
+async def test_a_row_that_comes_after_our_record_is_put_right_by_the_next_run(program: Program, town: Town) -> None:
+    _, (newer,) = to_repair(town)
+    await crossed(program, town, newer)
+    done = await program("run", "--json", env=BOLD)
+    assert done.code == 0, done
+    newer.assert_stands()
+    assert town.stories()[newer.event.key][-2:] == ["repair:overtaken", "repair:applied"]
+    await assert_it_converges(program, town, newer)
+
+
+async def test_a_row_that_comes_after_our_record_and_a_link_are_said_where_the_times_differ(
+    program: Program, town: Town
+) -> None:
+    _, (newer,) = to_repair(town)
+    await crossed(program, town, newer)
+    newer.event.event.assign()
+    done = await program("run", "--json", env=BOLD)
+    assert (done.code, [e["kind"] for e in done.json["errors"]]) == (PARTIAL, ["write_crossed_write"]), done
+    assert town.rows()[newer.event.key]["body"] == newer.body
+    again = await program(*AGAIN, env=BOLD)
+    assert (again.code, len(newer.event.event.writes)) == (0, 1), again
+
+
+async def test_a_write_of_the_application_soon_after_a_repair_is_nothing_to_speak_of(
+    program: Program, town: Town
+) -> None:
+    _, (newer,) = to_repair(town)
+    town.move_in()
+    assert (await program("run", env=BOLD)).code == 0
+    newer.write()
+    newer.event.event.assign()
+    done = await program("run", "--json", env=BOLD)
+    assert (done.code, done.json["errors"]) == (0, []), done
+    newer.assert_stands()
+    assert "repair:overtaken" not in town.stories()[newer.event.key]
+
+
 # ---------------------------------------------------------------- a link that came first
 
 
@@ -313,18 +361,20 @@ async def test_a_write_that_arrives_after_the_deletion_is_said(
 # ---------------------------------------------------------------- at moments drawn by chance
 
 
-async def application(newer: Newer, chance: random.Random) -> None:
-    """Writes an event a few times: its row, and Cronofy a moment later."""
+async def application(newer: Newer, chance: random.Random, *, row_first: bool) -> None:
+    """Writes an event a few times: its row, and Cronofy a moment later, or the other way round."""
     for version in range(1, chance.randint(1, 3) + 1):
         await asyncio.sleep(chance.uniform(0, 1.5))
         newer.version = version
-        newer.write_row()
+        first, then = (newer.write_row, newer.write_calendar)[:: 1 if row_first else -1]
+        first()
         await asyncio.sleep(chance.uniform(0, 0.1))
-        newer.write_calendar()
+        then()
 
 
+@pytest.mark.parametrize("row_first", [True, False], ids=["row first", "Cronofy first"])
 @pytest.mark.parametrize("seed", range(3))
-async def test_what_is_rewritten_at_any_moment_stands(program: Program, town: Town, seed: int) -> None:
+async def test_what_is_rewritten_at_any_moment_stands(program: Program, town: Town, seed: int, row_first: bool) -> None:
     chance = random.Random(seed)
     every = [newer for _ in range(10) for newer in to_repair(town, 2)[1]]
     town.move_in()
@@ -333,10 +383,12 @@ async def test_what_is_rewritten_at_any_moment_stands(program: Program, town: To
     await running.until(lambda: bool(town.world.requests))
     async with asyncio.TaskGroup() as group:
         for newer in every:
-            group.create_task(application(newer, chance))
+            group.create_task(application(newer, chance, row_first=row_first))
     done = await running.end()
     assert done.code == 0, done
     town.world.settings.latency = 0
+    if not row_first:  # what was written to the database after our answer was recorded is known to the next run
+        assert (await program(*AGAIN, env=BOLD)).code == 0
     for newer in every:
         newer.assert_stands()
     await assert_it_converges(program, town, *every)

@@ -23,7 +23,7 @@ from reconciler.domain.roster import Roster
 from reconciler.domain.state import EventState
 from reconciler.domain.times import Instant
 from reconciler.pipeline.judge import Judged, restored
-from reconciler.pipeline.settle import Settled, settle
+from reconciler.pipeline.settle import Attempt, Settled, settle
 from tests import strategies
 from tests.builders import (
     ACCOUNT,
@@ -76,7 +76,7 @@ def settled(
     """What comes of these verdicts."""
     everything = (*decided, *held, *drifted)
     caseload: Caseload = a_caseload(*(i.case for i in everything), open_notices=open_notices)
-    done = {i.key: [(i, outcomes[i.key])] for i in decided if outcomes and i.key in outcomes}
+    done = {i.key: [(i, outcomes[i.key], LATER)] for i in decided if outcomes and i.key in outcomes}
     return settle(caseload, decided, held, done, kept, roster, LATER, POLICY, drifted)
 
 
@@ -177,6 +177,21 @@ def test_a_link_on_what_the_application_wrote_meanwhile_is_for_somebody_to_check
     result = settled(one)
     assert (result.error.kind if result.error else None) == kind
     assert settled(item(evidence)).error is None
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_link_on_what_was_perhaps_overtaken_is_to_be_checked_if_it_stands_at_another_time(moved: bool) -> None:
+    read = replace(linked(), start=Instant(NOW + DAY), end=Instant(NOW + DAY + HOUR)) if moved else linked()
+    result = settled(judged(some_evidence(read=read), replace(a_case(overtaken=True), perhaps=True)))
+    assert (result.error is not None) is moved
+    assert (AuditTag.REPAIR_OVERTAKEN in tags(result)) is moved
+
+
+def test_what_was_perhaps_overtaken_and_has_no_link_is_sent_again() -> None:
+    one = restored(judged(case=replace(a_case(overtaken=True), perhaps=True)))
+    assert isinstance(one.remedy, Reupsert)
+    assert one.remedy.restores
+    assert tags(settled(one, outcomes={one.key: Applied()})) == [AuditTag.REPAIR_OVERTAKEN, AuditTag.REPAIR_APPLIED]
 
 
 def test_only_an_escalation_holds_what_support_asks_for() -> None:
@@ -565,7 +580,7 @@ def test_a_refused_profile_and_the_next_one_are_both_on_record() -> None:
     first = item(some_evidence(asked="pro_gone"))
     second = replace(first, remedy=Reupsert(ProfileId("pro_2"), "zoom", ProviderChange.SAME))
     refused = Rejected(422, ("errors.not_recognized",))
-    attempts: dict[EventKey, list[tuple[Judged, Outcome]]] = {first.key: [(first, refused), (second, Applied())]}
+    attempts: dict[EventKey, list[Attempt]] = {first.key: [(first, refused, NOW), (second, Applied(), LATER)]}
     result = settle(a_caseload(first.case), [first], (), attempts, (), None, LATER, POLICY)
     assert tags(result) == [AuditTag.REPAIR_REJECTED, AuditTag.REPAIR_APPLIED]
     assert nonzero(result.counts["outcomes"]) == {"repaired": 1, "repair_rejected": 1}

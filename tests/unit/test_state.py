@@ -2,6 +2,7 @@
 
 from dataclasses import fields, replace
 from datetime import datetime
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -343,3 +344,23 @@ def test_these_looks_speak_of_an_event_far_enough_ahead_for_gaps() -> None:
     assert an_event().starts_at == NOW + STARTS_IN
     assert STARTS_IN > DAY
     assert found(Absent()).start == Instant(NOW + STARTS_IN)
+
+
+@pytest.mark.parametrize(
+    "known, surely, perhaps",
+    [
+        ({}, False, False),
+        ({"intended_at": NOW}, True, False),
+        ({"repaired_at": NOW}, False, True),
+        ({"repaired_at": NOW - 5 * MINUTE}, False, False),
+        ({"repaired_at": NOW, "seen_written_at": NOW + MINUTE}, False, False),
+        ({"repaired_at": NOW, "seen_written_at": None}, False, False),
+        ({"intended_at": NOW, "seen_written_at": None}, False, False),
+    ],
+)
+def test_a_write_that_crossed_ours_is_known_and_one_hardly_later_suspected(
+    known: dict[str, Any], surely: bool, perhaps: bool
+) -> None:
+    state = a_state(**{"seen_written_at": NOW - HOUR, **known})
+    assert state.overtaken_by(NOW + MINUTE) is surely
+    assert state.perhaps_overtaken_by(NOW + MINUTE) is perhaps
