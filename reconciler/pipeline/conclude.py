@@ -78,11 +78,13 @@ async def _in_hand(accounts: Sequence[AccountId], run_id: UUID, locks: Locks) ->
 
 
 def _settle_held(held: HeldCases, down: tuple[str, ...], tools: Tools) -> UnitResult:
+    """What the application has written since then is read anew, by the next run."""
     caseload = held.caseload
     now = tools.clock.now()
     judged = [
-        judge(case, replace(held.evidence[case.event.key], open_incidents=down), tools.policy)
+        judge(case, replace(evidence, open_incidents=down), tools.policy)
         for case in caseload.cases
+        if (evidence := held.evidence[case.event.key]).written_at == case.event.written_at
     ]
     settled = settle(caseload, judged, (), {}, (), None, now, tools.policy)
     return UnitResult(

@@ -392,3 +392,25 @@ async def test_what_is_rewritten_at_any_moment_stands(program: Program, town: To
     for newer in every:
         newer.assert_stands()
     await assert_it_converges(program, town, *every)
+
+
+# ---------------------------------------------------------------- a verdict that waits for the end of the run
+
+
+async def test_what_is_rewritten_before_its_verdict_is_judged_by_the_next_run(program: Program, town: Town) -> None:
+    who, last = town.resident(), town.resident()
+    zoom = who.connect()
+    newer = Newer(who.event(zoom, age=DAYS_AGO, stuck=True), zoom)
+    last.event(last.connect(), link=True, starts_in=timedelta(days=9))
+    town.move_in()
+    fault = town.world.faults.add(Fault("hold", match_path=LISTING, account_id=last.account.account_id))
+    running = await start(program)
+    await running.until(lambda: bool(fault.held and town.query("SELECT 1 FROM reconciler.run_held")))
+    newer.write()
+    town.world.faults.remove(fault)
+    done = await running.end()
+    assert (done.code, done.json["outcomes"]["escalated"]) == (0, 0), done
+    assert town.stories().get(newer.event.key) is None
+    again = await program("run", "--json", env=BOLD)
+    assert (again.code, town.causes()[newer.event.key]) == (0, "settling"), again
+    newer.assert_stands()
