@@ -41,7 +41,7 @@ class Disturbances:
         self._moments: list[float] = []
 
     def note(self) -> None:
-        """Something was done, or found to have been, just now."""
+        """Something is done just now."""
         self._moments.append(time.monotonic())
 
     def around(self, world: World, account_id: str) -> bool:

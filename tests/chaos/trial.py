@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[2]
 SOUND = {0, 3, 4, 5, 69, 75}
 """Exit codes that a run under attack may end with; killed ones aside."""
 WITH_SUMMARY = {0, 3, 4, 5}
+_END_NAMES = {-signal.SIGKILL: "killed", -signal.SIGTERM: "told to stop before it listened"}
 
 BAD_REQUEST = 400
 HEARTBEAT_S = 1.0
@@ -189,7 +190,9 @@ class Trial:
             env=self.program.environment({"RECONCILER_ENGINE": engine}), cwd=ROOT,
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
-        running = Running(process, asyncio.create_task(process.communicate()))
+        ended = asyncio.create_task(process.communicate())
+        ended.add_done_callback(lambda _: self.disturbances.note() if process.returncode == -signal.SIGKILL else None)
+        running = Running(process, ended)
         self.tally.done["processes"] += 1
         return Process(running, words, doomed="--after" in doom)
 
@@ -247,7 +250,6 @@ class Trial:
         said = f"`{' '.join(process.words)}` in round {self.round}"
         if done.code == -signal.SIGKILL and (process.doomed or process.killed):
             self.tally.done["killed from outside" if process.killed else "killed at an instruction"] += 1
-            self.disturbances.note()
         elif done.code == -signal.SIGTERM and process.told_to_stop:
             pass  # told before it listened: while it was still being imported
         elif done.code not in SOUND:
@@ -259,7 +261,7 @@ class Trial:
                 json.loads(done.out)
             except ValueError:
                 self.faults.append(f"{said} printed no JSON document: {done.out[:200]!r} {done.err[-500:]}")
-        self.tally.ends["killed" if done.code < 0 else str(done.code)] += 1
+        self.tally.ends[_END_NAMES.get(done.code, str(done.code))] += 1
 
     async def kill_later(self, process: Process, number: int = signal.SIGKILL) -> None:
         """Kill it (or tell it to stop) at some moment from its first connection on."""
