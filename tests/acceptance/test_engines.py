@@ -259,6 +259,27 @@ async def test_without_the_database_a_run_ends_and_the_next_goes_on(
     assert_left_nothing(town)
 
 
+@ENGINES
+async def test_a_process_that_lost_its_locks_writes_nothing_more(
+    program: Program, town: Town, env: dict[str, str]
+) -> None:
+    """Whoever comes next may have closed its run and have its accounts in hand."""
+    repaired = people(town, 2, to_repair=2)
+    town.world.settings.latency = 1.0
+    running = await program.start(*RUN, env=env)
+    await running.until(lambda: bool(town.world.requests))
+    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'reconciler locks'"
+    assert town.query(cut + " AND datname = current_database()")
+    done = await running.end()
+    assert (done.code, "Traceback" in done.err) == (UNREACHABLE, False), done
+    assert [event.event.writes for event in repaired] == [[], []]
+    assert town.query("SELECT tag FROM reconciler.audit_entries") == [{"tag": "run:started"}]
+    town.world.settings.latency = 0
+    assert (await program(*RUN, env=env)).code == 0
+    assert [len(event.event.writes) for event in repaired] == [1, 1]
+    assert_left_nothing(town)
+
+
 SHIFTED_CLOCK = """
 import datetime, os, time
 _shift = float(os.environ["CLOCK_SHIFT"])
