@@ -14,7 +14,7 @@ from reconciler.cronofy.client import ClientSettings, CronofyClient, open_sessio
 from reconciler.cronofy.limits import batch_size
 from reconciler.cronofy.transport import MOST_IN_A_BATCH
 from reconciler.cronofy.wire import stored_body
-from reconciler.domain.casework import Scope, Unit
+from reconciler.domain.casework import Scope
 from reconciler.domain.policy import Policy, Substitute
 from reconciler.pipeline.engine import LocalEngine
 from reconciler.pipeline.guide import Guide, freely
@@ -24,7 +24,7 @@ from reconciler.ports import Budget, Engine, SafetyLimits, WrongConfiguration
 from reconciler.postgres.audit_log import AuditReader
 from reconciler.postgres.budget import SharedBudget
 from reconciler.postgres.case_store import DueFilter, Fence, PostgresCases
-from reconciler.postgres.pool import IDLE_IN_TRANSACTION_S, Connection, Pool, open_pool
+from reconciler.postgres.pool import IDLE_IN_TRANSACTION_S, Pool, open_pool
 from reconciler.postgres.run_ledger import Locks, RunLedger
 from reconciler.postgres.status_reader import StatusReader
 from reconciler.postgres.tokens import StoredTokens, TokenSafe
@@ -149,7 +149,7 @@ async def _spread(
     settings: Settings, books: Books, locks: Locks, budget: SharedBudget, *, shared: bool
 ) -> AsyncIterator[_Spread]:
     if not shared:
-        yield _Spread(LocalEngine(books.ledger, locks, settings.concurrency), budget, locks.stand)
+        yield _Spread(LocalEngine(books.ledger, locks, settings.concurrency), budget, Fence(locks.session))
         return
     try:
         from reconciler.pgqueuer.claims import Claims, GuardedBudget  # noqa: PLC0415 - an extra
@@ -157,14 +157,10 @@ async def _spread(
     except ImportError as error:
         raise WrongConfiguration("RECONCILER_ENGINE=pgqueuer: pip install 'reconciler[scale]'") from error
     claims = Claims(books.pool, settings.heartbeat)
-
-    async def fence(connection: Connection, unit: Unit) -> bool:
-        return await locks.stand(connection, unit) and await claims.fence(connection, unit)
-
     async with open_engine(
         settings.dsn(), books.pool, books.ledger, locks, claims, settings.concurrency, settings.heartbeat
     ) as engine:
-        yield _Spread(engine, GuardedBudget(budget, claims), fence)
+        yield _Spread(engine, GuardedBudget(budget, claims), Fence(locks.session, claims.fence))
 
 
 def policy_json(policy: Policy) -> dict[str, object]:

@@ -360,4 +360,16 @@ BEGIN
 END
 $function$;
 
+CREATE OR REPLACE FUNCTION reconciler.session_holds(p_session integer, p_name text)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+AS $function$
+    SELECT EXISTS (
+        SELECT FROM pg_locks
+        WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND pid = p_session
+          AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+          AND (classid::bigint << 32 | objid::bigint) = hashtextextended('reconciler:' || p_name, 0))
+$function$;
+
 CREATE TRIGGER audit_entries_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON reconciler.audit_entries FOR EACH STATEMENT EXECUTE FUNCTION reconciler.refuse_audit_change();

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import groupby
@@ -83,8 +84,20 @@ def _some(values: Sequence[str]) -> list[str] | None:
     return list(values) or None
 
 
-Fence = Callable[[Connection, Unit], Awaitable[bool]]
-"""Asked first in a transaction that writes for a unit: whether it is still this process's, locked until the end."""
+Claim = Callable[[Connection, Unit], Awaitable[bool]]
+"""Asked first in a transaction that writes for a unit: whether the claim to it still stands, locked until the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """What keeps a process from writing for a unit that is another's by now.
+
+    `session` is the database session that holds the locks of its runs and accounts: with it they are gone, which the
+    process may not know yet. `claim`: where processes share a run, the unit has to be claimed too.
+    """
+
+    session: int
+    claim: Claim | None = None
 
 
 class PostgresCases:
@@ -145,9 +158,9 @@ class PostgresCases:
     async def intend(self, intent: Intent) -> Mapping[EventKey, str]:
         """See `ports.CaseStore.intend`."""
         keys = list(intent.writes)
-        with speaking_plainly():
+        with speaking_plainly(), self._heads_of(intent.unit.account_id, go_on=True):
             async with self._pool.acquire() as connection, connection.transaction():
-                if self._fence and not await self._fence(connection, intent.unit):
+                if not await self._may_write(connection, intent.unit):
                     return {}
                 rows = await connection.fetch(
                     _SQL["still_writable"],
@@ -173,6 +186,27 @@ class PostgresCases:
                     await audit_log.append_rows(connection, chained)
                 return bodies
 
+    async def _may_write(self, connection: Connection, unit: Unit) -> bool:
+        """Whether the unit is still this process's."""
+        fence = self._fence
+        if fence is None:
+            return True
+        if not await connection.fetchval(_SQL["still_ours"], unit.run_id, fence.session):
+            return False
+        return fence.claim is None or await fence.claim(connection, unit)
+
+    @contextmanager
+    def _heads_of(self, *accounts: AccountId, go_on: bool = False) -> Iterator[None]:
+        """Know the heads of these accounts' chains no longer than they are surely so; `go_on`: more is to follow."""
+        sure = False
+        try:
+            yield
+            sure = go_on
+        finally:
+            if not sure:
+                for account_id in accounts:
+                    self._heads.pop(account_id, None)
+
     async def _charge(self, connection: Connection, intent: Intent, writes: int) -> None:
         """Count the writes, and the unit's reads with them: a share of what others have yet to record is no share."""
         run_id, account_id, limits = intent.unit.run_id, intent.unit.account_id, self._limits
@@ -196,13 +230,14 @@ class PostgresCases:
 
     async def record(self, result: UnitResult) -> Sequence[EventKey]:
         """See `ports.CaseStore.record`. Most results are a single statement, which needs no transaction around it."""
-        with speaking_plainly():
+        claimed = self._fence is not None and self._fence.claim is not None
+        with speaking_plainly(), self._heads_of(result.unit.account_id):
             async with self._pool.acquire() as connection:
-                if self._fence is None and not self._dry_run and _is_plain(result):
+                if not claimed and not self._dry_run and _is_plain(result):
                     await self._record_unit(connection, result)
                     return ()
                 async with connection.transaction():
-                    if self._fence and not await self._fence(connection, result.unit):
+                    if claimed and not await self._may_write(connection, result.unit):
                         return ()
                     if not await self._record_unit(connection, result):
                         return ()
@@ -214,7 +249,7 @@ class PostgresCases:
         """See `ports.CaseStore.record_more`."""
         run_id, accounts = results[0].unit.run_id, [result.unit.account_id for result in results]
         overtaken: list[EventKey] = []
-        with speaking_plainly():
+        with speaking_plainly(), self._heads_of(*accounts):
             async with self._pool.acquire() as connection, connection.transaction():
                 await self._add_counts(connection, run_id, results)
                 for result in results:
@@ -288,6 +323,7 @@ class PostgresCases:
             [_held_row(key, evidence) for key, evidence in result.held],
             [] if self._dry_run else await self._rows(connection, result),
             result.refusal,
+            self._fence.session if self._fence else None,
         )
         return bool(done)
 

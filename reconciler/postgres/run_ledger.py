@@ -37,11 +37,14 @@ def _give_back(wish: _Wish, granted: bool) -> _Wish | None:
 
 
 class Locks:
-    """Advisory locks on one connection of their own: they end with the process, however it ends."""
+    """Advisory locks on one connection of their own: they end with the process, however it ends.
+
+    `session` is that connection's number in the database.
+    """
 
     def __init__(self, connection: Connection, session: int) -> None:
         self._connection = connection
-        self._session = session
+        self.session = session
         self._one_at_a_time = asyncio.Lock()
         self._wish = Together(self._ask, _give_back)
 
@@ -51,14 +54,6 @@ class Locks:
         connection = await open_connection(dsn)
         with speaking_plainly():
             return cls(connection, await connection.fetchval("SELECT pg_backend_pid()"))
-
-    async def stand(self, connection: Connection, unit: Unit) -> bool:
-        """Whether the lock of the unit's run, and all others with it, are still held; asked on another connection.
-
-        A process whose locks went with their connection may not know it yet, and its accounts be another's by now.
-        """
-        name = f"reconciler:run:{unit.run_id}"
-        return bool(await connection.fetchval(statements("engine")["held_by"], self._session, name))
 
     async def take(self, name: str) -> bool:
         """Take a lock if nobody has it."""

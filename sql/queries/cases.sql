@@ -169,13 +169,17 @@ FROM reconciler.plans p,
 WHERE p.run_id = $1
 ON CONFLICT (plan_id, calendar_id, event_id) DO NOTHING;
 
+-- name: still_ours
+SELECT reconciler.session_holds($2, 'run:' || $1::uuid);
+
 -- name: record
--- A unit's result in one statement, once: nothing of it is written unless the unit was still to do.
+-- A unit's result in one statement, once: nothing of it is written unless the unit was still to do, and this process's.
 WITH unit AS (
     UPDATE reconciler.run_units
     SET state = $3, counts = $4, observed = $5, error_kind = $6, error_message = $7, parked = $8,
         refusal = coalesce($21, refusal), events_read = greatest(events_read, $9), roster_compared = $10, finished_at = now()
     WHERE run_id = $1 AND account_id = $2 AND state = 'todo'
+      AND ($22::int IS NULL OR reconciler.session_holds($22, 'run:' || $1))
     RETURNING account_id
 ), states AS (
 -- include: put_states

@@ -72,12 +72,3 @@ SELECT EXISTS (
       AND (a.classid::bigint << 32 | a.objid::bigint) = hashtextextended($1, 0)
       AND (b.classid::bigint << 32 | b.objid::bigint) = hashtextextended($2, 0)
 );
-
--- name: held_by
--- Whether a session still holds an advisory lock, alone or shared.
-SELECT EXISTS (
-    SELECT FROM pg_locks
-    WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND pid = $1
-      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-      AND (classid::bigint << 32 | objid::bigint) = hashtextextended($2, 0)
-);

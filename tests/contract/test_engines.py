@@ -25,7 +25,7 @@ from reconciler.pgqueuer.engine import MOST_CLAIMED, PgQueuerEngine
 from reconciler.pgqueuer.queue import OwnedQueries, entrypoint
 from reconciler.pipeline.engine import LocalEngine
 from reconciler.ports import AccountUnreadable, ApiUnreachable, Engine, Intent, RunStopped, SafetyLimits
-from reconciler.postgres.case_store import DueFilter, PostgresCases
+from reconciler.postgres.case_store import DueFilter, Fence, PostgresCases
 from reconciler.postgres.pool import Pool, open_connection, open_pool
 from reconciler.postgres.run_ledger import Locks, RunLedger
 from reconciler.postgres.tokens import TokenSafe
@@ -82,7 +82,7 @@ async def a_process(dsn: str, kind: str, concurrency: int = 4) -> AsyncIterator[
             connection = await open_connection(dsn, "queue")
             stack.push_async_callback(connection.close)
             engine = PgQueuerEngine(connection, pool, ledger, locks, claims, concurrency, HEARTBEAT, DRAIN_S)
-        fence = claims.fence if engine.shared else None
+        fence = Fence(locks.session, claims.fence if engine.shared else None)
         store = PostgresCases(pool, TokenSafe(()), stored_body, due, SafetyLimits(), fence=fence)
         yield Process(kind, pool, ledger, locks, engine, store, claims)
 
