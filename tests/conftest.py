@@ -7,12 +7,16 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, settings
 
 from reconciler.postgres.migrate import migrate
 from reconciler.simulator import Simulator, World
 from tests.postgres_servers import postgres_server
 
 _NUMBERS = itertools.count()
+
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")  # a busy machine is no fault
 
 
 def with_database(dsn: str, name: str) -> str:

@@ -12,16 +12,21 @@ machine makes of it in time is its own: a fault that hangs on a moment may take 
 import argparse
 import asyncio
 import math
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
+from tests.chaos.cancelled import try_everywhere
 from tests.chaos.document import Result, document
+from tests.chaos.history import try_histories
 from tests.chaos.server import Server, own_server
 from tests.chaos.trial import SCENARIOS, Tally, Trial
 
 TARGET = Path("docs/reliability.md")
+HISTORIES = 60
 SIDE_BY_SIDE = 3
 """Trials at a time; those that restart the database take turns on a server of their own."""
 SHARE = {"kills": 20, "mixed": 3}
@@ -95,6 +100,19 @@ class Suite:
         self.result.faults += trial.faults
 
 
+def _in_this_process(result: Result, server: Server) -> None:
+    """A run cancelled everywhere, and random histories; the program says its results aloud, to nobody."""
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        cancelled = asyncio.run(try_everywhere(server))
+        if not cancelled.faults:
+            try_histories(server, HISTORIES, seed=result.seed)
+    for fault in cancelled.faults:
+        print(f"BROKEN {fault}", flush=True)
+    result.cancellations, result.histories = cancelled.points, HISTORIES
+    result.faults += cancelled.faults
+    print(f"{cancelled.points} cancellations, {HISTORIES} histories", flush=True)
+
+
 def main(arguments: Sequence[str]) -> int:
     """Try what is asked for; 1 if something broke."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos")
@@ -107,6 +125,8 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     with own_server() as server, own_server() as fragile:
         result = asyncio.run(Suite(options, server, fragile).run())
+        if not options.scenarios and not result.faults:
+            _in_this_process(result, server)
     print(f"{result.total.kills} kills in {result.seconds / 60:.1f} min, {len(result.faults)} faults")
     if not options.scenarios and not result.faults:
         TARGET.write_text(document(result), encoding="utf-8")

@@ -4,6 +4,7 @@ In this process, so that the point can be chosen: every task of the run is drive
 """
 
 import asyncio
+import itertools
 import random
 from collections import Counter
 from collections.abc import Coroutine, Generator, Iterator
@@ -23,6 +24,7 @@ from reconciler.simulator import Simulator, World
 from tests.acceptance.program import Town, settings_for
 from tests.chaos import people
 from tests.chaos.invariants import broken, unsettled
+from tests.chaos.server import Server
 
 T = TypeVar("T")
 
@@ -92,11 +94,25 @@ def _counting() -> Iterator[None]:
 
 @dataclass
 class Cancelled:
-    """What came of one trial: how many suspension points its first run had, and what was broken."""
+    """What came of trials: how many suspension points there were (or were tried), and what was broken."""
 
     points: int
     faults: list[str] = field(default_factory=list)
     tally: Counter[str] = field(default_factory=Counter)
+
+
+async def try_everywhere(server: Server, stride: int = 1) -> Cancelled:
+    """A run cancelled at every so many of its suspension points, one after the other; ends at the first fault."""
+    points, total = 1, Cancelled(0)
+    for point in itertools.count(0, stride):
+        if point > points or total.faults:
+            break
+        with server.database() as dsn:
+            end = await try_at(point, dsn)
+        points = max(points, end.points) if point == 0 else points
+        total.points += int(point > 0)
+        total.faults += end.faults
+    return total
 
 
 async def try_at(point: int, dsn: str) -> Cancelled:

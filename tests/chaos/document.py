@@ -24,6 +24,9 @@ class Result:
     by_scenario: dict[str, Tally] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    cancellations: int = 0
+    """Suspension points at which a run was cancelled."""
+    histories: int = 0
 
     @property
     def total(self) -> Tally:
@@ -138,6 +141,13 @@ def document(result: Result) -> str:
             _table([str(number) for number in at_once], [[total.at_once[number] for number in at_once]]),
             f"\nHow processes ended, by exit code ({command}):\n",
             _table(ends, [[total.ends[code] for code in ends]]),
+            f"\n**{result.cancellations} cancellations**: a run over a small town was cancelled at every one of its",
+            "suspension points, wherever any of its tasks waits, and healthy runs finished it.\n",
+            f"**{result.histories} histories** of up to 25 steps, drawn from the seed: people connect, remove, lose",
+            "and relink profiles, move and delete events; the application writes, rewrites and cancels them; Zoom goes",
+            "down and comes back; runs are undisturbed, cancelled or killed. In the end every event has the cause that",
+            "its calendar shows, the application's last word stands in its row and at Cronofy, and of people only what",
+            "is needed is asked.\n",
             "\n## What held\n",
             f"All of it, in every trial ({command}): {n['accounts']} accounts with {n['events']} events,",
             f"{n['repaired']} of which had to be written again; {n['upserts']} upserts reached Cronofy, after",

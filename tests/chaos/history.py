@@ -9,8 +9,17 @@ from pathlib import Path
 from typing import Any, ClassVar
 from unittest.mock import patch
 
+import hypothesis
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from psycopg.types.json import Jsonb
 
 from reconciler.commands import Exit, RunOptions, audit_command, run_command
@@ -48,9 +57,9 @@ class History(RuleBasedStateMachine):
         self._runner = self._stack.enter_context(asyncio.Runner())
         dsn = self._stack.enter_context(self.server.database())
         self.world = World(seed=11)
-        settings = self.world.settings
-        settings.rate_per_second, settings.rate_per_minute = 100_000, 1_000_000
-        settings.generation_delay, settings.rotate_refresh = GENERATION_S, True
+        cronofy = self.world.settings
+        cronofy.rate_per_second, cronofy.rate_per_minute = 100_000, 1_000_000
+        cronofy.generation_delay, cronofy.rotate_refresh = GENERATION_S, True
         self.town = Town(self.world, dsn)
         self.bodies: dict[tuple[str, str], dict[str, Any]] = {}
         self.cancelled: set[tuple[str, str]] = set()
@@ -282,6 +291,31 @@ class History(RuleBasedStateMachine):
             assert disconnected, context
             expected = {"profile_disconnected"} if asked != "default" else {"profile_disconnected", "unexplained"}
             assert state["cause"] in expected, context
+
+
+def try_histories(server: Server, number: int, *, steps: int = 25, seed: int | None = None) -> None:
+    """So many histories; without a seed always the same.
+
+    Raises:
+        Exception: what one of them met, its steps printed.
+    """
+
+    class Here(History):
+        pass
+
+    Here.server = server
+    run_state_machine_as_test(
+        Here if seed is None else hypothesis.seed(seed)(Here),
+        settings=settings(
+            max_examples=number,
+            stateful_step_count=steps,
+            deadline=None,
+            derandomize=seed is None,
+            database=None,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
 
 
 def _stamp(moment: datetime) -> str:
