@@ -127,7 +127,7 @@ async def run_command(settings: Settings, options: RunOptions) -> Exit:
     else:
         say(run_text(end.summary, aftermath))
         _warn_of_nothing(end, options)
-    return _exit_of(end, plan_id)
+    return _exit_of(end, f"apply {plan_id}")
 
 
 async def _aftermath(worker: Worker, end: RunEnd) -> Aftermath | None:
@@ -150,7 +150,8 @@ def _warn_of_nothing(end: RunEnd, options: RunOptions) -> None:
         complain("nothing that is due fits the scope; check its names")
 
 
-def _exit_of(end: RunEnd, plan_id: UUID | None) -> Exit:
+def _exit_of(end: RunEnd, kept: str) -> Exit:
+    """What to say of the end, and the exit code. `kept` is the command that goes on with what a limit held back."""
     if end.stopped_by is not None:
         complain(str(end.stopped_by))
         if end.summary["accounts"]["done"] and not isinstance(end.stopped_by, WrongConfiguration):
@@ -161,7 +162,7 @@ def _exit_of(end: RunEnd, plan_id: UUID | None) -> Exit:
             complain("stopped early; the rest stays due")
             return Exit.STOPPED
         case "refused":
-            complain(f"refused: {end.refusal}; the repairs held back are kept: reconciler apply {plan_id}")
+            complain(f"refused: {end.refusal}; the repairs held back are kept: reconciler {kept}")
             return Exit.REFUSED
         case "partial":
             complain(f"{end.summary['accounts']['failed']} accounts could not be read or written; they stay due")
@@ -254,7 +255,7 @@ async def plan_command(settings: Settings, options: RunOptions) -> Exit:
     else:
         say(plan_text(plan, items))
         say(run_text(end.summary, aftermath))
-    return _exit_of(end, plan["plan_id"])
+    return _exit_of(end, f"apply {plan['plan_id']}")
 
 
 def _item(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -302,13 +303,13 @@ def key_in(row: Mapping[str, Any]) -> EventKey:
 
 
 async def _guided(
-    settings: Settings, events: tuple[EventKey, ...], guide: Guide, reason: str, *, as_json: bool
+    settings: Settings, events: tuple[EventKey, ...], guide: Guide, command: str, *, as_json: bool
 ) -> Exit:
-    """A run over exactly these events, in which only what the guide allows is carried out."""
+    """A run over exactly these events, in which only what the guide allows is carried out. `command` does it again."""
     if not events:
         complain("nothing to do: it holds no event")
         return Exit.DONE
-    options = RunOptions(scope=Scope(events=events), reason=reason, as_json=as_json)
+    options = RunOptions(scope=Scope(events=events), reason=command, as_json=as_json)
     many = len(events)
     limits = SafetyLimits(repairs=many, share=math.inf, per_account=many)  # somebody has looked at exactly these
     async with _stopping() as stop, open_worker(settings, options.scope, guide=guide, limits=limits) as worker:
@@ -321,7 +322,7 @@ async def _guided(
     else:
         say(run_text(end.summary))
         say(f"  of {asked} events {carried} were as expected; {asked - carried} have moved on and were left alone")
-    return _exit_of(end, None)
+    return _exit_of(end, command)
 
 
 async def status_command(settings: Settings, *, as_json: bool) -> Exit:

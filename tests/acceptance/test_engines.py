@@ -77,15 +77,15 @@ async def both(program: Program, *words: str, env: dict[str, str]) -> tuple[Runn
 
 
 async def test_two_processes_share_a_run_and_read_every_account_once(program: Program, town: Town) -> None:
-    repaired = people(town, 60, to_repair=6)
-    town.world.settings.latency = 0.1
+    repaired = people(town, 900, to_repair=6)
+    town.world.settings.latency = 0.02
     one, other = [await running.end() for running in await both(program, *RUN, env=SHARED)]
     assert (one.code, other.code) == (0, 0), (one, other)
     assert one.out == other.out
-    assert one.json["accounts"] == {"due": 60, "done": 60, "failed": 0, "parked": 0, "left": 0}
+    assert one.json["accounts"] == {"due": 900, "done": 900, "failed": 0, "parked": 0, "left": 0}
     assert one.json["outcomes"]["repaired"] == len(repaired)
     assert set(readings(town).values()) == {1}
-    assert len(readings(town)) == 60
+    assert len(readings(town)) == 900
     assert [run["summary"] for run in runs(town)] == [one.json]
     assert_left_nothing(town)
     again = await program(*RUN, env=SHARED)
