@@ -29,9 +29,13 @@ class Together(Generic[Question, Answer]):
         """The answer to one question; raises what `ask` raises."""
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((question, answer))
-        if self._speaker is None or self._speaker.done():
-            self._speaker = asyncio.create_task(self._speak())
-        return await answer
+        self._speak_up()
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            if answer.done() and not answer.cancelled() and answer.exception() is None:
+                self._take_back(question, answer.result(), answer)  # it came in the same moment
+            raise
 
     async def settled(self) -> None:
         """Wait until nothing is under way."""
@@ -43,13 +47,24 @@ class Together(Generic[Question, Answer]):
             asked, self._waiting = self._waiting, []
             try:
                 answers = await self._ask([question for question, _ in asked])
+                answered = list(zip(asked, answers, strict=True))
             except Exception as error:  # noqa: BLE001 - theirs who asked
                 for _, answer in asked:
                     if not answer.done():
                         answer.set_exception(error)
                 continue
-            for (question, waiting), said in zip(asked, answers, strict=True):
+            for (question, waiting), said in answered:
                 if not waiting.done():
                     waiting.set_result(said)
-                elif (after := self._unclaimed(question, said)) is not None:
-                    self._waiting.append((after, waiting))
+                else:
+                    self._take_back(question, said, waiting)
+
+    def _take_back(self, question: Question, said: Answer, waiting: asyncio.Future[Answer]) -> None:
+        """Send what has to follow an answer that nobody waits for."""
+        if (after := self._unclaimed(question, said)) is not None:
+            self._waiting.append((after, waiting))
+            self._speak_up()
+
+    def _speak_up(self) -> None:
+        if self._speaker is None or self._speaker.done():
+            self._speaker = asyncio.create_task(self._speak())
