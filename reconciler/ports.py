@@ -178,7 +178,8 @@ class SafetyLimits:
 class Intent:
     """The writes that are about to be sent for one account, and what the limits are counted against.
 
-    `restores`: they put back the application's own newer bodies, which no limit holds up.
+    `restores`: they put back the application's own newer bodies. `counts`: the limits hold for them; not for these, nor
+    for another try with another profile.
     """
 
     unit: Unit
@@ -187,6 +188,7 @@ class Intent:
     writes: Mapping[EventKey, tuple[datetime, ProfileId]]
     entries: Sequence[AuditEntry]
     restores: bool = False
+    counts: bool = True
 
 
 Density = Mapping[CalendarId, Mapping[date, int]]
@@ -391,8 +393,12 @@ class RunLedger(Protocol):
         """Close a provider's open incident; false if there is none."""
         ...
 
-    async def resolve_spent_notices(self, run_id: UUID, now: datetime) -> int:
-        """Resolve the notices whose every event has started; how many."""
+    async def spent_notices(self, now: datetime, after: str) -> Sequence[AccountId]:
+        """The next accounts with notices whose every event has started, in order of their ids, after that one."""
+        ...
+
+    async def resolve_spent_notices(self, run_id: UUID, now: datetime, accounts: Sequence[AccountId]) -> None:
+        """Resolve these accounts' notices whose every event has started. The caller has the accounts in hand."""
         ...
 
     async def abandoned(self) -> Sequence[RunRow]:

@@ -13,6 +13,7 @@ from reconciler.domain.notice import Addressee, Notice, NoticeChanges
 from reconciler.domain.remedy import Remedy
 from reconciler.domain.roster import Roster
 from reconciler.domain.state import EventState
+from reconciler.domain.times import EventTime
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,8 @@ class Case:
     `tried` are our last writes of it since the application wrote it, oldest first.
     `overtaken`: the application wrote it while a re-upsert of ours, based on the body before, was under way. Which of
     the two reached Cronofy last is not known. `perhaps`: whether it was still under way is not known either.
+    `lost_doubt`: the profile of such a re-upsert of which nobody has said what came of it. `sent`: the times, start and
+    end each, that our latest writes gave it.
     """
 
     event: CalendarEvent
@@ -80,11 +83,13 @@ class Case:
     overtaken: bool = False
     perhaps: bool = False
     tried: tuple[Tried, ...] = ()
+    lost_doubt: ProfileId | None = None
+    sent: tuple[tuple[EventTime, EventTime], ...] = ()
 
     @property
-    def in_doubt(self) -> bool:
-        """Whether a write of ours was intended of which nobody has said what came of it."""
-        return self.state.intended_at is not None and self.state.intended_profile is not None
+    def doubt(self) -> ProfileId | None:
+        """The profile of a write of ours that was intended and of which nobody has said what came of it."""
+        return self.state.intended_profile if self.state.intended_at is not None else self.lost_doubt
 
 
 @dataclass(frozen=True, slots=True)

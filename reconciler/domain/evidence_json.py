@@ -116,12 +116,13 @@ def _time_json(value: EventTime | None) -> str | None:
     assert_never(value)
 
 
-def _time(text: str) -> EventTime:
+def event_time(text: str) -> EventTime:
+    """A time as stored evidence holds it."""
     return Instant(datetime.fromisoformat(text)) if "T" in text else AllDay(date.fromisoformat(text))
 
 
 def _time_or_none(text: str | None) -> EventTime | None:
-    return _time(text) if text is not None else None
+    return event_time(text) if text is not None else None
 
 
 def _read_back_json(read: ReadBack) -> Json:
@@ -153,8 +154,8 @@ def _read_back(stored: Json) -> ReadBack:
         case "found":
             return Found(
                 _conferencing(stored["conferencing"]),
-                _time(stored["start"]),
-                _time(stored["end"]),
+                event_time(stored["start"]),
+                event_time(stored["end"]),
                 stored["deleted"],
                 stored["cancelled"],
                 stored["start_text"],

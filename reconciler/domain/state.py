@@ -151,7 +151,7 @@ def after_write(state: EventState, outcome: Outcome, remedy: Reupsert, now: date
         case Applied():
             return replace(
                 state,
-                repairs=state.repairs + 1,
+                repairs=state.repairs + int(not remedy.restores),
                 repaired_at=now,
                 confirmed_at=None,
                 next_read_at=now,

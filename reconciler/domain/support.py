@@ -11,6 +11,7 @@ from reconciler.domain.casework import Case, Caseload
 from reconciler.domain.event import Absent, Assigned, Conferencing, Pending
 from reconciler.domain.evidence import Evidence
 from reconciler.domain.ids import names_profile
+from reconciler.domain.outcome import OUTCOME_NAMES, InDoubt
 from reconciler.domain.policy import Policy
 
 SUPPORT = "support"
@@ -73,8 +74,14 @@ def _repairs(case: Case) -> list[Json]:
         for tried in case.tried
     ]
     state = case.state
-    if state.intended_at is not None and state.intended_profile is not None:
-        lost = {"at": utc(state.intended_at), "profile_id": state.intended_profile, "answer": "in_doubt", "keys": []}
+    said = bool(done) and done[-1]["answer"] == OUTCOME_NAMES[InDoubt]
+    if state.intended_at is not None and state.intended_profile is not None and not said:
+        lost = {
+            "at": utc(state.intended_at),
+            "profile_id": state.intended_profile,
+            "answer": OUTCOME_NAMES[InDoubt],
+            "keys": [],
+        }
         done.append(lost)
     return done
 

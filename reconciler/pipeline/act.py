@@ -42,12 +42,15 @@ async def repair(
     *,
     first: bool = True,
 ) -> dict[EventKey, Outcome]:
-    """Write events again; one outcome per event. Not `first`: in this look the same events were written before.
+    """Write events again, all to repair them or all to restore them; one outcome per event.
+
+    Not `first`: in this look the same events were written before.
 
     Raises:
         SafetyLimitReached: a limit of the run does not allow it; nothing was written.
         RunStopped: Cronofy or Postgres as a whole is gone.
     """
+    restores = all(remedy.restores for _, remedy in repairs)
     bodies = await store.intend(
         Intent(
             unit=unit,
@@ -55,7 +58,8 @@ async def repair(
             events_read=events_read,
             writes={item.key: (item.case.event.written_at, remedy.profile_id) for item, remedy in repairs},
             entries=[entry for item, remedy in repairs for entry in _entries(unit, item, remedy, first=first)],
-            restores=all(remedy.restores for _, remedy in repairs),
+            restores=restores,
+            counts=first and not restores,
         )
     )
     requests = [
@@ -114,7 +118,7 @@ async def _resolve(
 def _entries(unit: Unit, item: Judged, remedy: Reupsert, *, first: bool) -> list[AuditEntry]:
     """The new intent; before it what came of an earlier one that it replaces, for nobody will look for that again."""
     intent = intent_entry(unit, item, remedy)
-    return [doubt_entry(unit, item, item.evidence.now), intent] if first and item.case.in_doubt else [intent]
+    return [doubt_entry(unit, item, item.evidence.now), intent] if first and item.case.doubt else [intent]
 
 
 def doubt_entry(unit: Unit, item: Judged, at: datetime) -> AuditEntry:
@@ -129,7 +133,7 @@ def doubt_entry(unit: Unit, item: Judged, at: datetime) -> AuditEntry:
         remedy=REMEDY_NAMES[type(item.remedy)],
         outcome=OUTCOME_NAMES[InDoubt],
         before={"profile_id": item.evidence.asked, **based_on(item)},
-        after={"profile_id": item.case.state.intended_profile},
+        after={"profile_id": item.case.doubt},
     )
 
 

@@ -7,6 +7,8 @@ from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
+import structlog
+
 from reconciler.domain.audit import AuditEntry, AuditTag
 from reconciler.domain.casework import HeldCases, UnitResult
 from reconciler.domain.ids import AccountId
@@ -14,7 +16,9 @@ from reconciler.domain.run import ProviderShare
 from reconciler.pipeline.judge import judge
 from reconciler.pipeline.settle import settle
 from reconciler.pipeline.unit import Tools
-from reconciler.ports import Locks, RunLedger
+from reconciler.ports import Locks, RunLedger, RunStopped
+
+log = structlog.get_logger()
 
 
 async def infer_outages(run_id: UUID, ledger: RunLedger, tools: Tools) -> dict[str, int]:
@@ -57,8 +61,36 @@ async def judge_held(run_id: UUID, ledger: RunLedger, locks: Locks, tools: Tools
     while page := await tools.store.held_accounts(run_id, after):
         after = page[-1]
         async with _in_hand(page, run_id, locks) as accounts:
-            if held := await tools.store.held(run_id, accounts):
-                await tools.store.record_more([_settle_held(one, down, tools) for one in held])
+            try:
+                await _give_verdicts(run_id, accounts, down, tools)
+            except RunStopped:
+                raise
+            except Exception:  # noqa: BLE001 - one account's unheard-of rows must not keep the verdicts from the others
+                for account_id in accounts:
+                    await _give_its_verdicts(run_id, account_id, down, tools)
+
+
+async def _give_verdicts(run_id: UUID, accounts: Sequence[AccountId], down: tuple[str, ...], tools: Tools) -> None:
+    if held := await tools.store.held(run_id, accounts):
+        await tools.store.record_more([_settle_held(one, down, tools) for one in held])
+
+
+async def _give_its_verdicts(run_id: UUID, account_id: AccountId, down: tuple[str, ...], tools: Tools) -> None:
+    try:
+        await _give_verdicts(run_id, [account_id], down, tools)
+    except RunStopped:
+        raise
+    except Exception as error:  # noqa: BLE001 - as above
+        log.warning("verdicts left", account_id=account_id, why=type(error).__name__)
+
+
+async def resolve_spent_notices(run_id: UUID, ledger: RunLedger, locks: Locks, now: datetime) -> None:
+    """Resolve the notices whose every event has started, but of accounts that another run has in hand."""
+    after = AccountId("")
+    while page := await ledger.spent_notices(now, after):
+        after = page[-1]
+        async with _in_hand(page, run_id, locks) as accounts:
+            await ledger.resolve_spent_notices(run_id, now, accounts)
 
 
 @asynccontextmanager

@@ -10,8 +10,9 @@ from reconciler.domain.event import Assigned, BodyState
 from reconciler.domain.evidence import CalendarFact, Evidence, ReadBack, RosterFact
 from reconciler.domain.ids import CalendarId, EventKey
 from reconciler.domain.policy import Policy
-from reconciler.domain.remedy import ProviderChange, Remedy, Reupsert, choose
+from reconciler.domain.remedy import ProviderChange, Remedy, Reupsert, choose, drift_of
 from reconciler.domain.roster import Roster
+from reconciler.domain.times import same_time
 
 _WAIT_FOR_THE_RUN = frozenset({Cause.UNEXPLAINED, Cause.CONFERENCING_ABSENT})
 """Verdicts that an outage of the event's provider would change; only the whole run can tell of one."""
@@ -99,14 +100,17 @@ def judge(case: Case, evidence: Evidence, policy: Policy) -> Judged:
 def restored(item: Judged) -> Judged:
     """The verdict on an event that the application wrote while a re-upsert of ours was under way.
 
-    An older body may have arrived last: where there is no link yet, the newer one is sent again as it is.
+    An older body may have arrived last: where there is no link yet, the newer one is sent again as it is; at the
+    calendar's times where they are not ours, for then the person has moved it.
     """
     found = item.evidence.found
     if not item.case.overtaken or found is None or item.cause in SETTLED:
         return item
     if item.evidence.body.state is not BodyState.USABLE:
         return item
-    remedy = Reupsert(item.evidence.asked, item.evidence.provider, ProviderChange.SAME, restores=True)
+    ours = any(same_time(start, found.start) and same_time(end, found.end) for start, end in item.case.sent)
+    drift = None if ours else drift_of(item.evidence)
+    remedy = Reupsert(item.evidence.asked, item.evidence.provider, ProviderChange.SAME, drift, restores=True)
     return replace(item, remedy=remedy)
 
 

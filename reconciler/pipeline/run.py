@@ -16,7 +16,7 @@ import structlog
 from reconciler.domain.audit import AuditEntry, AuditTag
 from reconciler.domain.casework import Unit, UnitResult
 from reconciler.domain.run import RunRow, Totals, summary
-from reconciler.pipeline.conclude import infer_outages, judge_held
+from reconciler.pipeline.conclude import infer_outages, judge_held, resolve_spent_notices
 from reconciler.pipeline.unit import Tools, work_unit
 from reconciler.ports import ApiUnreachable, DatabaseUnreachable, Engine, Locks, RunLedger, RunStopped
 
@@ -206,6 +206,8 @@ async def _work(row: RunRow, means: Means, stop: asyncio.Event) -> None:
         means.seen(result)
         if result.error:
             log.warning("account left", account_id=unit.account_id, kind=result.error.kind, why=result.error.message)
+        if result.refusal:
+            log.warning("account held back", account_id=unit.account_id, why=result.refusal)
         await _tell_refusal(row, means, told)
 
     await means.engine.work_through(row.run_id, work, stop)
@@ -326,7 +328,7 @@ async def _conclude(row: RunRow, means: Means, stopped_by: RunStopped | None = N
         incidents = await infer_outages(row.run_id, means.ledger, tools)
         await judge_held(row.run_id, means.ledger, means.locks, tools)
         if not tools.dry_run:
-            await means.ledger.resolve_spent_notices(row.run_id, tools.clock.now())
+            await resolve_spent_notices(row.run_id, means.ledger, means.locks, tools.clock.now())
     if tools.brakes.refusal is not None:
         await means.ledger.refuse(row.run_id, tools.brakes.refusal)
     refusal = await means.ledger.held_back(row.run_id)

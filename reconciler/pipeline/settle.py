@@ -9,6 +9,7 @@ from typing import assert_never
 from reconciler.domain.audit import AuditEntry, AuditTag
 from reconciler.domain.casework import Caseload, Correction, Counts, UnitError
 from reconciler.domain.cause import SETTLED, Cause
+from reconciler.domain.event import BodyState
 from reconciler.domain.evidence_json import evidence_json
 from reconciler.domain.ids import EventKey, ProfileId
 from reconciler.domain.notice import Notice, NoticeChanges, Subject, changes
@@ -132,6 +133,9 @@ class _Book:
         self._resolve_doubt(item, before, attempts)
         for attempt in attempts:
             after = self._write(attempt, after)
+        if _is_to_be_restored(item, attempts):
+            # The state goes on to speak of the older body: that is how the next look knows.
+            after = replace(after, seen_written_at=before.seen_written_at, intended_at=self._now)
         if not attempts and decided_anew(before, after):
             self._entries.append(
                 self._entry(item, _tag_of(item), before=_before(before), after=self._decided(item, after))
@@ -191,9 +195,9 @@ class _Book:
         Where it is written again, `act` has said so beside the new intent.
         """
         said = bool(attempts) and not isinstance(attempts[0][1], Unneeded)
-        if before.intended_at is None or before.intended_profile is None or said:
+        if item.case.doubt is None or said:
             return
-        if item.cause is not Cause.ASSIGNED:
+        if before.intended_profile is None or item.cause is not Cause.ASSIGNED:
             self._entries.append(doubt_entry(self._caseload.unit, item, self._now))
             return
         entry = self._entry(
@@ -316,6 +320,13 @@ class _Book:
             account_id=self._caseload.unit.account_id,
             after=detail,
         )
+
+
+def _is_to_be_restored(item: Judged, attempts: Sequence[Attempt]) -> bool:
+    """Whether an older body of ours may stand at Cronofy, and the newer one was not sent, or not surely."""
+    if not item.case.overtaken or item.cause in SETTLED or item.evidence.body.state is not BodyState.USABLE:
+        return False
+    return not any(isinstance(outcome, Applied | Rejected) for _, outcome, _ in attempts)
 
 
 def _tag_of(item: Judged) -> AuditTag:

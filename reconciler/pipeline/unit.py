@@ -2,11 +2,13 @@
 
 import asyncio
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any, TypeVar
 
+from reconciler.domain.audit import AuditTag
 from reconciler.domain.casework import (
     Caseload,
     Counts,
@@ -53,6 +55,10 @@ _ATTEMPTS_PER_RUN = 2
 
 _LOOKS_AFTER_OVERTAKING = 3
 """An application that rewrites an event faster than we can read it is left to the next run."""
+
+_LANDS_S = 10.0
+
+T = TypeVar("T")
 
 _OURS = f"{Path(__file__).parent.parent}/"
 
@@ -126,7 +132,7 @@ def _nothing_done(unit: Unit, tools: Tools, error: UnitError | None) -> UnitResu
 
 async def _record(result: UnitResult, tools: Tools) -> UnitResult:
     counted = replace(result, counts={**result.counts, "requests": tools.meter.taken()})
-    overtaken = await asyncio.shield(tools.store.record(counted))
+    overtaken: Sequence[EventKey] = [*await _landed(tools.store.record(counted)), *_not_restored(counted)]
     for _ in range(_LOOKS_AFTER_OVERTAKING):
         if not overtaken:
             break
@@ -150,9 +156,24 @@ async def _look_again(unit: Unit, keys: Sequence[EventKey], tools: Tools) -> Seq
         )
         result = replace(result, error=result.error or UnitError("write_crossed_delete", why))
     counts = {name: group for name, group in result.counts.items() if name != "causes"}
-    return await asyncio.shield(
-        tools.store.record_more([replace(result, counts={**counts, "requests": tools.meter.taken()}, held=())])
-    )
+    counted = replace(result, counts={**counts, "requests": tools.meter.taken()}, held=())
+    return [*await _landed(tools.store.record_more([counted])), *_not_restored(counted)]
+
+
+def _not_restored(result: UnitResult) -> list[EventKey]:
+    """Events whose newer body was not sent, because the application has written a newer one still."""
+    unneeded = [entry for entry in result.entries if entry.tag is AuditTag.REPAIR_UNNEEDED]
+    return [entry.key for entry in unneeded if entry.key is not None and (entry.after or {}).get("restores")]
+
+
+async def _landed(recording: Coroutine[Any, Any, T]) -> T:
+    """Record, whatever happens: a cancelled unit keeps its account until what it recorded has landed."""
+    task = asyncio.create_task(recording)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task}, timeout=_LANDS_S)
+        raise
 
 
 def _where(error: Exception) -> str:
@@ -183,7 +204,9 @@ async def _reconcile(loaded: Loaded, tools: Tools) -> UnitResult:
     judged = [restored(judge(case, e, tools.policy)) for case, e in evidence]
     may_hold = tools.guide is freely
     held = [item for item in judged if may_hold and item.waits_for_the_run]
-    decided, drifted = guided([i for i in judged if not (may_hold and i.waits_for_the_run)], tools.guide)
+    rest = [item for item in judged if not (may_hold and item.waits_for_the_run) and not _restores(item)]
+    decided, drifted = guided(rest, tools.guide)
+    decided = [*(item for item in judged if _restores(item)), *decided]
     repairs = _Repairs(kept=[item for item in decided if isinstance(item.remedy, Reupsert)])
     if repairs.kept and not tools.dry_run:
         repairs = await _repair(who, caseload, repairs.kept, len(judged), tools)
@@ -238,26 +261,47 @@ async def _repair(
 ) -> _Repairs:
     """Carry out repairs. A limit of the whole run stops everybody's writing, one of the account its own alone."""
     done = _Repairs()
-    for attempt in range(_ATTEMPTS_PER_RUN):
+    if restoring := [item for item in wanted if _restores(item)]:
+        await _attempt(who, caseload, restoring, events_read, tools, done)
+    wanted = [item for item in wanted if not _restores(item)]
+    for number in range(_ATTEMPTS_PER_RUN):
         if tools.brakes.refusal or not wanted:
             break
-        repairs = [(item, item.remedy) for item in wanted if isinstance(item.remedy, Reupsert)]
         try:
-            answers = await repair(
-                tools.api, tools.store, who, caseload.unit, repairs, events_read, tools.clock.now(), first=attempt == 0
-            )
+            answers = await _attempt(who, caseload, wanted, events_read, tools, done, first=number == 0)
         except AccountLimitReached as limit:
             done.refusal = str(limit)
             break
         except SafetyLimitReached as limit:
             tools.brakes.stop_writing(str(limit))
             break
-        answered_at = tools.clock.now()
-        for item in wanted:
-            done.outcomes.setdefault(item.key, []).append((item, answers[item.key], answered_at))
         wanted = [again for item in wanted if (again := _after_rejection(item, answers[item.key], tools))]
     done.keep(wanted)
     return done
+
+
+async def _attempt(
+    who: Credentials,
+    caseload: Caseload,
+    wanted: Sequence[Judged],
+    events_read: int,
+    tools: Tools,
+    done: _Repairs,
+    *,
+    first: bool = True,
+) -> Mapping[EventKey, Outcome]:
+    repairs = [(item, item.remedy) for item in wanted if isinstance(item.remedy, Reupsert)]
+    now = tools.clock.now()
+    answers = await repair(tools.api, tools.store, who, caseload.unit, repairs, events_read, now, first=first)
+    answered_at = tools.clock.now()
+    for item in wanted:
+        done.outcomes.setdefault(item.key, []).append((item, answers[item.key], answered_at))
+    return answers
+
+
+def _restores(item: Judged) -> bool:
+    """Whether the remedy puts back the application's own newer body: nobody need approve it, no limit holds it up."""
+    return isinstance(item.remedy, Reupsert) and item.remedy.restores
 
 
 def _after_rejection(item: Judged, outcome: Outcome, tools: Tools) -> Judged | None:

@@ -16,6 +16,8 @@ from reconciler.postgres.statements import statements
 
 _SQL = statements("audit")
 _PAGE = 1000
+PLACE_IN_CHAIN = "audit_entries_chain_seq_key"
+"""The constraint that keeps two writers from the same place of a chain."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import groupby
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -50,6 +50,7 @@ from reconciler.postgres.rows import (
     notice_events,
     notice_from,
     notified_from,
+    sent_from,
     state_from,
     state_row,
     tried_from,
@@ -83,6 +84,8 @@ class DueFilter:
 def _some(values: Sequence[str]) -> list[str] | None:
     return list(values) or None
 
+
+T = TypeVar("T")
 
 Claim = Callable[[Connection, Unit], Awaitable[bool]]
 """Asked first in a transaction that writes for a unit: whether the claim to it still stands, locked until the end."""
@@ -152,11 +155,16 @@ class PostgresCases:
             notified,
             overtaken=surely or perhaps,
             perhaps=perhaps and not surely,
+            lost_doubt=state.intended_profile if surely else None,
+            sent=sent_from(row["sent"]),
             tried=tried_from(row["tried"]) if state.seen_written_at == event.written_at else (),
         )
 
     async def intend(self, intent: Intent) -> Mapping[EventKey, str]:
         """See `ports.CaseStore.intend`."""
+        return await _once_more(lambda: self._intend(intent))
+
+    async def _intend(self, intent: Intent) -> Mapping[EventKey, str]:
         keys = list(intent.writes)
         with speaking_plainly(), self._heads_of(intent.unit.account_id, go_on=True):
             async with self._pool.acquire() as connection, connection.transaction():
@@ -170,7 +178,7 @@ class PostgresCases:
                 )
                 bodies = {key_of(row): row["body"] for row in rows}
                 if bodies:
-                    if not intent.restores:
+                    if intent.counts:
                         await self._charge(connection, intent, len(bodies))
                     await connection.execute(
                         _SQL["mark_intended"],
@@ -180,6 +188,7 @@ class PostgresCases:
                         [k.event_id for k in bodies],
                         [intent.writes[k][1] for k in bodies],
                         [intent.writes[k][0] for k in bodies],
+                        intent.restores,
                     )
                     wanted = [entry for entry in intent.entries if entry.key in bodies]
                     chained = await self._chained(connection, intent.unit.account_id, wanted)
@@ -188,12 +197,13 @@ class PostgresCases:
 
     async def _may_write(self, connection: Connection, unit: Unit) -> bool:
         """Whether the unit is still this process's."""
-        fence = self._fence
-        if fence is None:
-            return True
-        if not await connection.fetchval(_SQL["still_ours"], unit.run_id, fence.session):
+        if not await self._holds_run(connection, unit.run_id):
             return False
-        return fence.claim is None or await fence.claim(connection, unit)
+        return self._fence is None or self._fence.claim is None or await self._fence.claim(connection, unit)
+
+    async def _holds_run(self, connection: Connection, run_id: UUID) -> bool:
+        """Whether this process's locks still stand."""
+        return self._fence is None or bool(await connection.fetchval(_SQL["still_ours"], run_id, self._fence.session))
 
     @contextmanager
     def _heads_of(self, *accounts: AccountId, go_on: bool = False) -> Iterator[None]:
@@ -230,6 +240,9 @@ class PostgresCases:
 
     async def record(self, result: UnitResult) -> Sequence[EventKey]:
         """See `ports.CaseStore.record`. Most results are a single statement, which needs no transaction around it."""
+        return await _once_more(lambda: self._record(result))
+
+    async def _record(self, result: UnitResult) -> Sequence[EventKey]:
         claimed = self._fence is not None and self._fence.claim is not None
         with speaking_plainly(), self._heads_of(result.unit.account_id):
             async with self._pool.acquire() as connection:
@@ -247,10 +260,15 @@ class PostgresCases:
 
     async def record_more(self, results: Sequence[UnitResult]) -> Sequence[EventKey]:
         """See `ports.CaseStore.record_more`."""
+        return await _once_more(lambda: self._record_more(results))
+
+    async def _record_more(self, results: Sequence[UnitResult]) -> Sequence[EventKey]:
         run_id, accounts = results[0].unit.run_id, [result.unit.account_id for result in results]
         overtaken: list[EventKey] = []
         with speaking_plainly(), self._heads_of(*accounts):
             async with self._pool.acquire() as connection, connection.transaction():
+                if not await self._holds_run(connection, run_id):
+                    return ()
                 await self._add_counts(connection, run_id, results)
                 for result in results:
                     if (error := result.error) is not None:
@@ -379,7 +397,6 @@ class PostgresCases:
             result.at,
             [c.key.calendar_id for c in overtaken],
             [c.key.event_id for c in overtaken],
-            [c.profile_id for c in overtaken],
         )
         return [c.key for c in overtaken]
 
@@ -419,6 +436,16 @@ class PostgresCases:
             [remedy_json(v.remedy) for v in items],
             [evidence_digest(v) for v in items],
         )
+
+
+async def _once_more(write: Callable[[], Awaitable[T]]) -> T:
+    """Write; and again where another process has extended an account's chain meanwhile, now from its new head."""
+    try:
+        return await write()
+    except asyncpg.UniqueViolationError as error:
+        if error.constraint_name != audit_log.PLACE_IN_CHAIN:
+            raise
+    return await write()
 
 
 def _is_plain(result: UnitResult) -> bool:

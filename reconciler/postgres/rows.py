@@ -11,11 +11,12 @@ from reconciler.domain.casework import Tried
 from reconciler.domain.cause import Cause
 from reconciler.domain.event import CalendarEvent, StoredBody
 from reconciler.domain.evidence import Notified
-from reconciler.domain.evidence_json import rejections_from, rejections_json
+from reconciler.domain.evidence_json import event_time, rejections_from, rejections_json
 from reconciler.domain.ids import AccountId, CalendarId, EventId, EventKey, ProfileId
 from reconciler.domain.notice import Notice, Subject
 from reconciler.domain.remedy import NoticeKind
 from reconciler.domain.state import EventState
+from reconciler.domain.times import EventTime
 
 ReadBody = Callable[[str | None, EventId], StoredBody]
 """Reads what a decision needs of a stored upsert body; the vendor's field names stay with the API adapter."""
@@ -35,6 +36,11 @@ def tried_from(stored: list[list[Any]] | None) -> tuple[Tried, ...]:
         for at, profile_id, answer, keys in stored or ()
         if profile_id and answer
     )
+
+
+def sent_from(stored: list[list[str | None]] | None) -> tuple[tuple[EventTime, EventTime], ...]:
+    """The times that our latest writes gave an event."""
+    return tuple((event_time(start), event_time(end)) for start, end in stored or () if start and end)
 
 
 def finite(moment: datetime | None) -> datetime | None:

@@ -173,6 +173,7 @@ class RunLedger:
 
     async def plan_within(self, connection: Connection, run_id: UUID, now: datetime) -> None:
         """Write down the run's work in the caller's transaction."""
+        await connection.execute(_SQL["one_plans"], run_id)
         if not await connection.fetchval(_SQL["is_planned"], run_id):
             await connection.execute(_SQL["plan_units"], *self._due.arguments(now), run_id)
             await connection.execute(_SQL["planned"], run_id)
@@ -278,11 +279,17 @@ class RunLedger:
                     await audit_log.append(connection, [entry])
                 return closed is not None
 
-    async def resolve_spent_notices(self, run_id: UUID, now: datetime) -> int:
-        """Resolve the notices whose every event has started; how many."""
+    async def spent_notices(self, now: datetime, after: str) -> Sequence[AccountId]:
+        """The next accounts with notices whose every event has started, in order of their ids."""
+        with speaking_plainly():
+            rows = await self._pool.fetch(_SQL["spent_notices"], now, after)
+        return [AccountId(row["account_id"]) for row in rows]
+
+    async def resolve_spent_notices(self, run_id: UUID, now: datetime, accounts: Sequence[AccountId]) -> None:
+        """Resolve these accounts' notices whose every event has started."""
         with speaking_plainly():
             async with self._pool.acquire() as connection, connection.transaction():
-                rows = await connection.fetch(_SQL["resolve_spent_notices"], now)
+                rows = await connection.fetch(_SQL["resolve_spent_notices"], now, accounts)
                 entries = [
                     AuditEntry(
                         tag=AuditTag.NOTICE_RESOLVED,
@@ -298,7 +305,6 @@ class RunLedger:
                     for row in rows
                 ]
                 await audit_log.append(connection, entries)
-                return len(entries)
 
     async def plan_of(self, run_id: UUID) -> UUID | None:
         """The plan that a run stored, if it did."""

@@ -11,4 +11,15 @@ CASE WHEN s.repaired_at IS NOT NULL OR s.repairs > 0 OR s.rejections <> '[]' THE
           AND t.before ->> 'written_at' IS NOT NULL AND (t.before ->> 'written_at')::timestamptz = s.seen_written_at
         ORDER BY t.entry_id DESC LIMIT 10
     ) w
-) END AS tried
+) END AS tried,
+-- The times that our latest writes gave it, start and end each: those it had in the calendar, or those of the body.
+CASE WHEN s.settled_at IS NULL AND (s.intended_at IS NOT NULL OR s.repaired_at IS NOT NULL) THEN (
+    SELECT jsonb_agg(jsonb_build_array(w.times -> 'start', w.times -> 'end'))
+    FROM (
+        SELECT CASE WHEN t.after ? 'restores' AND NOT t.after ? 'drift' THEN t.evidence -> 'body'
+                    ELSE t.evidence -> 'read_back' END AS times
+        FROM reconciler.audit_entries t
+        WHERE t.calendar_id = s.calendar_id AND t.event_id = s.event_id AND t.tag = 'repair:intended'
+        ORDER BY t.entry_id DESC LIMIT 5
+    ) w
+) END AS sent

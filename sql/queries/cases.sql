@@ -104,7 +104,7 @@ DELETE FROM reconciler.run_held WHERE run_id = $1 AND account_id = ANY ($2);
 
 -- name: lock_counters
 -- First of all: who waits here sees, in its next statement, what the one before it counted.
-SELECT repairs FROM reconciler.runs WHERE run_id = $1 FOR UPDATE;
+SELECT repairs FROM reconciler.runs WHERE run_id = $1 FOR NO KEY UPDATE;
 
 -- name: count_reads
 UPDATE reconciler.run_units SET events_read = greatest(events_read, $3) WHERE run_id = $1 AND account_id = $2;
@@ -142,12 +142,14 @@ FROM unnest($3::text[], $4::text[], $5::text[], $6::timestamptz[])
     AS k (calendar_id, event_id, profile_id, written_at)
 ON CONFLICT (calendar_id, event_id) DO UPDATE SET
     intended_at = excluded.intended_at, intended_profile = excluded.intended_profile,
-    next_read_at = excluded.next_read_at, seen_written_at = excluded.seen_written_at;
+    next_read_at = excluded.next_read_at,
+    -- what restores a newer body is not over before it is answered: until then the state speaks of the older one
+    seen_written_at = CASE WHEN $7 THEN event_states.seen_written_at ELSE excluded.seen_written_at END;
 
 -- name: mark_overtaken
 UPDATE reconciler.event_states s
-SET intended_at = $1, intended_profile = k.profile_id, next_read_at = $1
-FROM unnest($2::text[], $3::text[], $4::text[]) AS k (calendar_id, event_id, profile_id)
+SET intended_at = $1, intended_profile = NULL, next_read_at = $1
+FROM unnest($2::text[], $3::text[]) AS k (calendar_id, event_id)
 WHERE s.calendar_id = k.calendar_id AND s.event_id = k.event_id;
 
 -- name: add_unit_error

@@ -2,12 +2,12 @@
 -- stand where it does not ask who the owner is, and where our units and its rows meet. A run is an entrypoint of its own.
 
 -- name: fence
--- First in every transaction that writes for a unit: it is still to do, and the claim under which it was worked still
--- stands. Both rows stay locked to the end.
+-- First in every transaction that writes for a unit: the claim under which it was worked still stands. Both rows stay locked
+-- to the end. A second look at what an application rewrote comes when the unit is done.
 SELECT true
 FROM reconciler.run_units u
 JOIN reconciler_queue.pgqueuer q ON q.id = $3 AND q.status = 'picked' AND q.queue_manager_id = $4
-WHERE u.run_id = $1 AND u.account_id = $2 AND u.state = 'todo'
+WHERE u.run_id = $1 AND u.account_id = $2
 FOR UPDATE OF u, q;
 
 -- name: claimed_unit

@@ -45,9 +45,13 @@ ON CONFLICT (run_id, account_id) DO NOTHING;
 -- name: planned
 UPDATE reconciler.runs SET planned_at = now() WHERE run_id = $1;
 
+-- name: one_plans
+-- Any number of processes may plan a run at once, one of them does. No row is locked for it: whoever queues units waits for
+-- those who complete them, and these for the run's counters.
+SELECT pg_advisory_xact_lock(hashtextextended('reconciler:plan:' || $1::uuid, 0));
+
 -- name: is_planned
--- Locked: any number of processes may plan a run at once, one of them does.
-SELECT planned_at IS NOT NULL FROM reconciler.runs WHERE run_id = $1 FOR NO KEY UPDATE;
+SELECT planned_at IS NOT NULL FROM reconciler.runs WHERE run_id = $1;
 
 -- name: units
 SELECT account_id, deadline, attempt
@@ -144,15 +148,19 @@ UPDATE reconciler.incidents SET closed_at = $2, evidence = evidence || $3
 WHERE provider_name = $1 AND closed_at IS NULL
 RETURNING incident_id;
 
+-- name: spent_notices
+-- Accounts with notices that nobody waits for any more: every event of theirs has started, or the application deleted it.
+SELECT DISTINCT n.account_id
+FROM reconciler.notices n
+WHERE n.account_id > $2
+-- include: spent
+ORDER BY n.account_id LIMIT 100;
+
 -- name: resolve_spent_notices
--- Nobody waits for them any more: every event of theirs has started, or the application deleted it.
 UPDATE reconciler.notices n
 SET status = 'resolved', resolved_at = $1, updated_at = $1
-WHERE n.status <> 'resolved' AND n.kind <> 'reauthorize_account'
-  AND (n.last_event_at <= $1 OR NOT EXISTS (
-        SELECT FROM jsonb_to_recordset(n.events) AS w (calendar_id text, event_id text, starts_at timestamptz)
-        JOIN reconciler.events e ON e.calendar_id = w.calendar_id AND e.event_id = w.event_id
-        WHERE e.cancelled_at IS NULL AND e.starts_at > $1))
+WHERE n.account_id = ANY ($2::text[])
+-- include: spent
 RETURNING n.account_id, n.kind, n.profile_id;
 
 -- name: plan_of

@@ -136,3 +136,21 @@ async def test_the_limit_of_an_account_is_the_same_after_a_resumption(program: P
     assert resumed.code == 4, resumed
     assert "1 are done and 1 more were to follow" in resumed.complaints[-1]
     assert written([first, second]) == [1, 0]
+
+
+async def test_a_refused_profile_does_not_count_against_the_limits(program: Program, town: Town) -> None:
+    who = town.resident()
+    lost = [who.event("pro_gone", age=DAYS_AGO, stuck=True) for _ in range(3)]
+    who.connect("zoom")
+    town.move_in()
+    keys = {"errors": {"conferencing.profile_id": [{"key": "errors.not_recognized", "description": "gone"}]}}
+    for _ in lost:
+        town.world.faults.add(Fault("status", status=422, body=keys, match_path="/calendars/", times=1))
+    limits = {
+        "RECONCILER_MAX_REPAIRS": "3",
+        "RECONCILER_MAX_REPAIRS_PER_ACCOUNT": "3",
+        "RECONCILER_MAX_REPAIR_SHARE": "1",
+    }
+    done = await program("run", "--json", env=limits)
+    assert done.code == 0, done
+    assert done.json["status"] == "completed"

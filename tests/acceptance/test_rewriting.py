@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any, Literal
 
 import psycopg
@@ -21,8 +22,10 @@ from psycopg.types.json import Jsonb
 from reconciler.simulator import Fault
 from tests.acceptance.program import DAYS_AGO, FOR_EVER, Planted, Program, Resident, Running, Town
 
-PARTIAL = 3
+PARTIAL, REFUSED = 3, 4
 BOLD = {"RECONCILER_MAX_REPAIR_SHARE": "1"}
+SHARED = {**BOLD, "RECONCILER_ENGINE": "pgqueuer", "RECONCILER_HEARTBEAT": "5s"}
+ENGINES = pytest.mark.parametrize("env", [pytest.param(BOLD, id="local"), pytest.param(SHARED, id="pgqueuer")])
 AGAIN = ("run", "--json", "--starting-after", "1s")
 """With a scope every event is looked at again, whatever the gaps between looks."""
 LISTING, ROSTER, WRITE = "^/v1/events", "^/v1/userinfo", "^/v1/(batch$|calendars/)"
@@ -157,11 +160,14 @@ async def start(program: Program) -> Running:
     return await program.start("run", "--json", env=BOLD)
 
 
+@ENGINES
 @pytest.mark.parametrize("phase", Phase.__args__)  # type: ignore[attr-defined]
-async def test_what_is_rewritten_in_any_phase_of_a_repair_stands(program: Program, town: Town, phase: Phase) -> None:
+async def test_what_is_rewritten_in_any_phase_of_a_repair_stands(
+    program: Program, town: Town, phase: Phase, env: dict[str, str]
+) -> None:
     _, (newer,) = to_repair(town)
     town.move_in()
-    running = await start(program)
+    running = await program.start("run", "--json", "--run-key", "night", env=env)
     await meet(town, running, phase, newer, newer.write)
     done = await running.end()
     assert done.code == 0, done
@@ -180,7 +186,7 @@ async def assert_it_converges(program: Program, town: Town, *every: Newer) -> No
     for newer in every:
         newer.event.event.assign()
     again = await program(*AGAIN, env=BOLD)
-    assert again.code == 0, again
+    assert again.code == 0, (again.json["errors"], town.stories())
     for newer in every:
         newer.assert_stands()
         assert len(newer.event.event.writes) == writes[newer.event.key]
@@ -223,6 +229,99 @@ async def test_what_a_killed_run_had_under_way_is_put_right_by_the_next_one(prog
     newer.assert_stands()
     assert "repair:overtaken" in town.stories()[newer.event.key]
     await assert_it_converges(program, town, newer)
+
+
+async def test_a_newer_body_that_could_not_be_sent_is_sent_by_the_next_run(program: Program, town: Town) -> None:
+    who, (newer,) = to_repair(town)
+    town.move_in()
+    running = await start(program)
+    async with held(town, running, WRITE, after_commit=True):
+        newer.write_row()
+        who.account.revoke()
+    done = await running.end()
+    assert done.code == 0, done
+    assert town.query("SELECT state FROM reconciler.accounts") == [{"state": "parked"}]
+    assert newer.event.event.body != newer.body
+    who.account.authorize()
+    town.query(
+        "UPDATE reconciler.accounts SET access_token = %s, refresh_token = %s, state = 'active'",
+        who.account.access_token,
+        who.account.refresh_token,
+    )
+    assert (await program(*AGAIN, env=BOLD)).code == 0
+    newer.assert_stands()
+    await assert_it_converges(program, town, newer)
+
+
+async def test_a_newer_body_is_sent_by_the_next_run_when_a_process_dies_over_it(program: Program, town: Town) -> None:
+    _, (newer,) = to_repair(town)
+    town.move_in()
+    running = await start(program)
+    async with held(town, running, WRITE, after_commit=True):
+        newer.write_row()
+        lost = town.world.faults.add(Fault("hang", match_path=WRITE, times=1))
+    await running.until(lambda: lost.hits == 1)
+    running.signal(signal.SIGKILL)
+    await running.end()
+    assert newer.event.event.body != newer.body
+    assert (await program(*AGAIN, env=BOLD)).code == 0
+    newer.assert_stands()
+    repairs = {"repair:intended", "repair:applied", "repair:in_doubt"}
+    story = [tag for tag in town.stories()[newer.event.key] if tag in repairs]
+    assert all(after != tag for tag, after in pairwise(story) if tag == "repair:intended"), story
+    await assert_it_converges(program, town, newer)
+
+
+async def test_a_killed_write_that_was_overtaken_has_its_doubt_said(program: Program, town: Town) -> None:
+    _, (newer,) = to_repair(town)
+    town.move_in()
+    running = await start(program)
+    async with held(town, running, WRITE):
+        newer.write()
+        running.signal(signal.SIGKILL)
+        await running.end()
+    assert (await program("run", "--json", env=BOLD)).code == 0
+    story = town.stories()[newer.event.key]
+    assert story[:2] == ["repair:intended", "repair:in_doubt"], story
+
+
+async def test_what_is_rewritten_while_a_plan_is_applied_stands(program: Program, town: Town) -> None:
+    _, (newer,) = to_repair(town)
+    town.move_in()
+    plan = (await program("plan", "--json", env=BOLD)).json
+    running = await program.start("apply", plan["plan_id"], "--json", env=BOLD)
+    async with held(town, running, WRITE):
+        newer.write()
+    assert (await running.end()).code == 0
+    newer.assert_stands()
+    await assert_it_converges(program, town, newer)
+
+
+async def test_what_a_person_moved_after_the_application_wrote_it_stays_where_it_is(
+    program: Program, town: Town
+) -> None:
+    _, (newer,) = to_repair(town)
+    town.move_in()
+    assert (await program("run", env=BOLD)).code == 0
+    newer.write()  # so soon after our repair that the two may have crossed
+    moved = (newer.start + timedelta(hours=5)).replace(microsecond=0)
+    newer.event.event.move_by_user(moved, moved + timedelta(hours=1))
+    assert (await program(*AGAIN, env=BOLD)).code == 0
+    assert newer.event.event.starts_at == moved
+    assert town.world.violations == []
+
+
+async def test_no_limit_holds_up_a_newer_body(program: Program, town: Town) -> None:
+    who, (newer,) = to_repair(town)
+    town.move_in()
+    assert (await program("run", env=BOLD)).code == 0
+    newer.write_row()
+    lost = [who.event("pro_gone", age=DAYS_AGO, stuck=True) for _ in range(2)]
+    Town(town.world, town.dsn, [], lost).move_in()
+    done = await program(*AGAIN, env={**BOLD, "RECONCILER_MAX_REPAIRS_PER_ACCOUNT": "1"})
+    assert (done.code, done.json["outcomes"]["repaired"]) == (REFUSED, 0), done
+    newer.assert_stands()
+    assert [planted.event.writes for planted in lost] == [[], []]
 
 
 async def crossed(program: Program, town: Town, newer: Newer) -> None:

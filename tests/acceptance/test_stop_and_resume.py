@@ -416,3 +416,50 @@ async def test_a_hanging_account_costs_no_more_than_its_timeouts(program: Progra
     assert (done.code, done.json["errors"][0]["kind"]) == (PARTIAL, "timeout"), done
     assert done.json["duration_seconds"] < 5
     assert town.causes() == {event.key: "assigned"}
+
+
+SPENT = (
+    "INSERT INTO reconciler.notices (kind, account_id, events, last_event_at)"
+    " VALUES ('relink_conferencing', %s, '[]', now() - interval '1 hour')"
+)
+
+
+async def test_a_run_resolves_no_notice_of_an_account_that_another_has_in_hand(program: Program, town: Town) -> None:
+    busy, other = town.resident(), town.resident()
+    event = busy.event("pro_gone", age=DAYS_AGO, stuck=True)
+    busy.connect()
+    other.event("default", link=True)
+    town.move_in()
+    town.query(SPENT, busy.account.account_id)
+    writing = town.world.faults.add(Fault("hold", match_path="/calendars/", times=1))
+    running = await program.start("run", "--json", "--account", busy.account.account_id, env=BOLD)
+    await running.until(lambda: writing.held == 1)
+    beside = await program("run", "--json", "--account", other.account.account_id, env=BOLD)
+    assert beside.code == 0, beside
+    assert town.query("SELECT status FROM reconciler.notices") == [{"status": "queued"}]
+    town.world.faults.remove(writing)
+    done = await running.end()
+    assert (done.code, done.json["outcomes"]["repaired"]) == (0, 1), done
+    assert town.query("SELECT status FROM reconciler.notices") == [{"status": "resolved"}]
+    assert town.stories()[event.key][:2] == ["repair:intended", "repair:applied"]
+    assert (await program("audit", "verify")).code == 0
+
+
+async def test_an_entry_that_came_between_costs_nobody_his_record(program: Program, town: Town) -> None:
+    who = town.resident()
+    who.event("default", link=True)
+    town.move_in()
+    reading = town.world.faults.add(Fault("hold", match_path="^/v1/events", times=1))
+    running = await program.start("run", "--json", env=BOLD)
+    await running.until(lambda: reading.held == 1)
+    account = who.account.account_id
+    town.query(
+        "INSERT INTO reconciler.audit_entries (at, tag, account_id, prev_hash, hash, chain, seq)"
+        " VALUES (now(), 'notice:resolved', %s, repeat('0', 64), repeat('1', 64), %s, 1)",
+        account, account,
+    )  # fmt: skip
+    town.world.faults.remove(reading)
+    done = await running.end()
+    assert (done.code, done.json["accounts"]["done"]) == (0, 1), done
+    chain = town.query("SELECT seq, prev_hash FROM reconciler.audit_entries WHERE chain = %s ORDER BY seq", account)
+    assert [(row["seq"], row["prev_hash"][0]) for row in chain] == [(1, "0"), (2, "1")]

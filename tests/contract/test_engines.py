@@ -638,3 +638,16 @@ async def test_an_account_id_with_odd_letters_makes_the_journey(pair: tuple[Proc
     await one.begin(run_id := await a_run(one.ledger))
     await one.work(run_id)
     assert one.worked == [odd]
+
+
+async def test_a_process_without_its_locks_records_nothing_more(process: Process) -> None:
+    (account,) = await people(process.pool, 1)
+    run_id = await a_run(process.ledger)
+    await process.begin(run_id)
+    unit = Unit(run_id, AccountId(account), datetime.now(UTC))
+    result = UnitResult(
+        unit, Addressee(unit.account_id, None, None, None), datetime.now(UTC), counts={"events": {"read": 1}}
+    )
+    await process.pool.execute("SELECT pg_terminate_backend($1)", process.locks.session)
+    await process.store.record_more([result])
+    assert await process.pool.fetchval("SELECT counts FROM reconciler.run_units") == {}
