@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 
 from reconciler.domain.casework import Case, Tried
+from reconciler.domain.event import Absent, Assigned, Conferencing, Pending
 from reconciler.domain.evidence import Evidence, KnownProfile, NotListed
 from reconciler.domain.ids import ProfileId
 from reconciler.domain.policy import Policy
@@ -143,3 +144,17 @@ def test_whatever_the_evidence_there_is_plain_json_and_text_without_a_link(evide
     details = told(evidence, policy=policy)
     assert json.loads(json.dumps(details, allow_nan=False)) == details
     assert "http" not in json.dumps(details) + support_text(details)
+
+
+@pytest.mark.parametrize(
+    "conferencing, word", [(Pending(), "pending"), (Absent(), "absent"), (Assigned("https://z/1", None), "assigned")]
+)
+def test_it_says_what_the_calendar_shows(conferencing: Conferencing, word: str) -> None:
+    assert told(some_evidence(read=found(conferencing)))["conferencing"] == word
+
+
+def test_a_lost_answer_is_listed_once() -> None:
+    case = a_case(intended_at=NOW - HOUR, intended_profile=ProfileId("pro_4"))
+    assert [repair["answer"] for repair in told(case=case)["repairs"]] == ["in_doubt"]
+    said = replace(case, tried=(Tried(NOW - HOUR, ProfileId("pro_4"), "in_doubt"),))
+    assert [repair["answer"] for repair in told(case=said)["repairs"]] == ["in_doubt"]
