@@ -26,7 +26,7 @@ from tests.chaos.server import Server, own_server
 from tests.chaos.trial import SCENARIOS, Tally, Trial
 
 TARGET = Path("docs/reliability.md")
-HISTORIES = 60
+HISTORIES = 40
 SIDE_BY_SIDE = 3
 """Trials at a time; those that restart the database take turns on a server of their own."""
 SHARE = {"kills": 20, "mixed": 3}
