@@ -84,14 +84,14 @@ class Spending:
     configured: tuple[int, int] = (50, 500)
     granted: tuple[int, int] = (50, 500)
 
-    def use(self, requests: int, seconds: float) -> float:
-        """The part used of what the tighter window grants; of the minute what comes after the first, if much does."""
-        second, minute = (min(pair) for pair in zip(self.configured, self.granted, strict=True))
+    def use(self, requests: int, seconds: float) -> str:
+        """The part used of the tighter window, of the minute after the first; nothing where less is granted."""
+        second, minute = self.configured
+        if self.granted != self.configured:
+            return "–"
         if 60 * second < minute:
-            return requests / (seconds * second)
-        return (
-            (requests - minute) / ((seconds - 60) * minute / 60) if seconds > 70 else requests / seconds / minute * 60
-        )
+            return f"{requests / (seconds * second):.0%}"
+        return f"{(requests - minute) / ((seconds - 60) * minute / 60):.0%}"
 
 
 _TRIALS = (
@@ -126,7 +126,7 @@ def allowance(server: str) -> str:
         total, longest = sum(e["requests"]["total"] for e in ends), max(e["duration_seconds"] for e in ends)
         lines.append(
             f"| {trial.processes} | {trial.accounts} | {per_second}/s, {per_minute}/min | {second}/s, {minute}/min "
-            f"| {total} | {longest:.0f} | {trial.use(total - state['refused'], longest):.0%} "
+            f"| {total} | {longest:.0f} | {trial.use(total - state['refused'], longest)} "
             f"| {state['peak_second']} | {state['peak_minute']} | {state['refused']} |"
         )
     return _table(
