@@ -5,13 +5,11 @@
 
 import json
 import os
-import platform
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,6 +21,7 @@ from reconciler.postgres.migrate import migrate
 from tests.bench.simulated import Shape
 from tests.bench.town import Town, measure, postgres_cpu, reconciler, town
 from tests.conftest import with_database
+from tests.machine import machine
 from tests.postgres_servers import postgres_server
 
 TARGET = Path("docs/performance.md")
@@ -261,21 +260,6 @@ SECTIONS: dict[str, tuple[str, Section]] = {
 }
 
 
-def _machine() -> str:
-    model = next(
-        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
-        "",
-    )
-    revision = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    ).stdout.strip()
-    return (
-        f"Measured on {datetime.now(UTC):%Y-%m-%d} at revision {revision}: {os.cpu_count()} cores ({model}), "
-        f"Python {platform.python_version()}, the embedded PostgreSQL, everything on one machine. "
-        "Small machines are noisy: compare figures of one run with each other.\n"
-    )
-
-
 def main(wanted: Sequence[str]) -> None:
     """Measure the named sections, or all and write the document."""
     parts = []
@@ -287,9 +271,9 @@ def main(wanted: Sequence[str]) -> None:
             parts.append(f"## {title}\n\n`python -m tests.bench {name}`\n\n{text}")
             print(f"{parts[-1]}({time.monotonic() - began:.0f} s)\n", flush=True)
     if not wanted:
-        TARGET.write_text(
-            "# Performance\n\n" + _machine() + "\n`make bench` measures all of it anew.\n\n" + "\n".join(parts)
-        )
+        head = f"Measured {machine()} Small machines are noisy: compare figures of one run with each other.\n"
+        how = "\n`make bench` measures all of it anew.\n\n"
+        TARGET.write_text("# Performance\n\n" + head + how + "\n".join(parts))
 
 
 if __name__ == "__main__":

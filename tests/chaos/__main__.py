@@ -56,7 +56,7 @@ class Suite:
         self._one_at_a_time = asyncio.Lock()
         self._numbers = cycle(options.scenarios)
         self._ends = time.monotonic() + 60 * options.minutes
-        self.result = Result(options.seed, options.kills)
+        self.result = Result(options.seed, options.kills, options.minutes)
 
     async def run(self) -> Result:
         """Carry out trials; stop at the first that broke something."""

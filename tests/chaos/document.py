@@ -1,17 +1,13 @@
 """docs/reliability.md: what was tried, how often, and what held."""
 
-import os
-import platform
-import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import reduce
 from operator import add
-from pathlib import Path
 
 from tests.chaos.invariants import TOO_LATE
 from tests.chaos.trial import DOUBT_S, HEARTBEAT_S, REAL_DOUBT_SHARE, SCENARIOS, Tally
+from tests.machine import machine
 
 
 @dataclass
@@ -21,6 +17,8 @@ class Result:
     seed: int
     kills: int
     """How many were asked for."""
+    minutes: float
+    """How long it was to take at most."""
     by_scenario: dict[str, Tally] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
     seconds: float = 0.0
@@ -36,7 +34,7 @@ class Result:
     @property
     def command(self) -> str:
         """What does the same again."""
-        return f"python -m tests.chaos --seed {self.seed} --kills {self.kills}"
+        return f"python -m tests.chaos --seed {self.seed} --kills {self.kills} --minutes {self.minutes:g}"
 
 
 SAID = {
@@ -89,20 +87,6 @@ LIMITS = f"""\
 """
 
 
-def _machine() -> str:
-    model = next(
-        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
-        "",
-    )
-    revision = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    ).stdout.strip()
-    return (
-        f"Tried on {datetime.now(UTC):%Y-%m-%d} at revision {revision}: {os.cpu_count()} cores ({model}), "
-        f"Python {platform.python_version()}, the embedded PostgreSQL, everything on one machine."
-    )
-
-
 def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines)
@@ -125,7 +109,7 @@ def document(result: Result) -> str:
     return "\n".join(
         (
             "# Reliability\n",
-            f"{_machine()}\n",
+            f"Tried {machine()}\n",
             f"`make chaos` tries all of it anew: {result.seconds / 60:.0f} minutes, seed {result.seed}. A trial is a",
             "fresh town of people with events of every kind, rounds of runs to which something is done, with either",
             "engine, and then healthy runs until nothing is left to do. Then everything below is checked, by SQL and",
