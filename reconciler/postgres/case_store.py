@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -30,7 +30,7 @@ from reconciler.domain.evidence_json import evidence_from, evidence_json
 from reconciler.domain.ids import AccountId, CalendarId, EventKey, ProfileId
 from reconciler.domain.notice import Addressee, Notice, recipient
 from reconciler.domain.remedy import PASSIVE, remedy_json, remedy_text
-from reconciler.domain.roster import Roster
+from reconciler.domain.roster import CalendarProfile, ConferencingProfile, Roster
 from reconciler.ports import (
     AccountLimitReached,
     Credentials,
@@ -56,6 +56,7 @@ from reconciler.postgres.rows import (
     tried_from,
 )
 from reconciler.postgres.statements import statements
+from reconciler.postgres.together import Together
 from reconciler.postgres.tokens import TokenSafe
 
 _SQL = statements("cases")
@@ -128,6 +129,7 @@ class PostgresCases:
         self._dry_run = dry_run
         self._fence = fence
         self._heads: dict[AccountId, Head] = {}
+        self._put = Together(self._record_plain, apart=True)
 
     async def load(self, unit: Unit, now: datetime, page_size: int) -> Loaded | UnitError | None:
         """See `ports.CaseStore.load`."""
@@ -239,24 +241,32 @@ class PostgresCases:
         raise SafetyLimitReached(f"{why}; {repairs} are done and {writes} more were to follow")
 
     async def record(self, result: UnitResult) -> Sequence[EventKey]:
-        """See `ports.CaseStore.record`. Most results are a single statement, which needs no transaction around it."""
-        return await _once_more(lambda: self._record(result))
-
-    async def _record(self, result: UnitResult) -> Sequence[EventKey]:
+        """See `ports.CaseStore.record`. Most are part of one statement, which needs no transaction around it."""
         claimed = self._fence is not None and self._fence.claim is not None
+        if claimed or self._dry_run or not _is_plain(result):
+            return await _once_more(lambda: self._record(result, claimed=claimed))
+        await self._put(result)
+        return ()
+
+    async def _record_plain(self, results: Sequence[UnitResult]) -> Sequence[None]:
+        async def write() -> None:
+            with speaking_plainly(), self._heads_of(*(result.unit.account_id for result in results)):
+                async with self._pool.acquire() as connection:
+                    await self._record_units(connection, results)
+
+        await _once_more(write)
+        return [None] * len(results)
+
+    async def _record(self, result: UnitResult, *, claimed: bool) -> Sequence[EventKey]:
         with speaking_plainly(), self._heads_of(result.unit.account_id):
-            async with self._pool.acquire() as connection:
-                if not claimed and not self._dry_run and _is_plain(result):
-                    await self._record_unit(connection, result)
+            async with self._pool.acquire() as connection, connection.transaction():
+                if claimed and not await self._may_write(connection, result.unit):
                     return ()
-                async with connection.transaction():
-                    if claimed and not await self._may_write(connection, result.unit):
-                        return ()
-                    if not await self._record_unit(connection, result):
-                        return ()
-                    if result.verdicts:
-                        await self._plan(connection, result)
-                    return () if self._dry_run else await self._record_rest(connection, result)
+                if not await self._record_units(connection, [result]):
+                    return ()
+                if result.verdicts:
+                    await self._plan(connection, result)
+                return () if self._dry_run else await self._record_rest(connection, result)
 
     async def record_more(self, results: Sequence[UnitResult]) -> Sequence[EventKey]:
         """See `ports.CaseStore.record_more`."""
@@ -319,28 +329,20 @@ class PostgresCases:
             row = await self._pool.fetchrow(_RUNS["lose_roster"], run_id)
         return (row["rosters_compared"] + 1, row["rosters_lost"]) if row else (0, 0)
 
-    async def _record_unit(self, connection: Connection, result: UnitResult) -> bool:
-        unit, error, roster = result.unit, result.error, None if self._dry_run else result.roster
-        states = [] if self._dry_run else [state_row(s, unit.run_id) for s in result.states]
-        done = await connection.fetchval(
+    async def _record_units(self, connection: Connection, results: Sequence[UnitResult]) -> bool:
+        """Record units of one run; whether any was still to do, and this process's."""
+        run_id, write = results[0].unit.run_id, not self._dry_run
+        rosters = [(result, result.roster) for result in results if write and result.roster is not None]
+        done = await connection.fetch(
             _SQL["record"],
-            unit.run_id,
-            unit.account_id,
-            "failed" if error else "done",
-            await self._all_counts(connection, result),
-            {p: {"overdue": o.overdue, "total": o.total} for p, o in result.observed.items()},
-            error.kind if error else None,
-            error.message if error else None,
-            result.park is not None,
-            result.counts.get("events", {}).get("read", 0),
-            result.roster_compared,
-            states,
-            roster is not None,
-            result.at,
-            *_profile_columns(roster),
-            [_held_row(key, evidence) for key, evidence in result.held],
-            [] if self._dry_run else await self._rows(connection, result),
-            result.refusal,
+            run_id,
+            [result.unit.account_id for result in results],
+            [_unit_row(result, await self._all_counts(connection, result)) for result in results],
+            [state_row(state, run_id) for result in results for state in result.states if write],
+            [_held_row(result.unit.account_id, *held) for result in results for held in result.held],
+            [row for result in results if write for row in await self._rows(connection, result)],
+            [result.unit.account_id for result, _ in rosters],
+            [row for result, roster in rosters for row in _profile_rows(result, roster)],
             self._fence.session if self._fence else None,
         )
         return bool(done)
@@ -454,8 +456,30 @@ def _is_plain(result: UnitResult) -> bool:
     return not (more or result.notices.queue or result.notices.update or result.notices.resolve)
 
 
-def _held_row(key: EventKey, evidence: Evidence) -> dict[str, Any]:
-    return {"calendar_id": key.calendar_id, "event_id": key.event_id, "evidence": evidence_json(evidence)}
+def _unit_row(result: UnitResult, counts: Counts) -> dict[str, Any]:
+    """A result as a row of run_units."""
+    error = result.error
+    return {
+        "account_id": result.unit.account_id,
+        "state": "failed" if error else "done",
+        "counts": counts,
+        "observed": {p: {"overdue": o.overdue, "total": o.total} for p, o in result.observed.items()},
+        "error_kind": error.kind if error else None,
+        "error_message": error.message if error else None,
+        "parked": result.park is not None,
+        "refusal": result.refusal,
+        "events_read": result.counts.get("events", {}).get("read", 0),
+        "roster_compared": result.roster_compared,
+    }
+
+
+def _held_row(account_id: AccountId, key: EventKey, evidence: Evidence) -> dict[str, Any]:
+    return {
+        "account_id": account_id,
+        "calendar_id": key.calendar_id,
+        "event_id": key.event_id,
+        "evidence": evidence_json(evidence),
+    }
 
 
 def _density(stored: Sequence[tuple[str, str, int]] | None) -> Density:
@@ -482,17 +506,19 @@ def _caseload(unit: Unit, account: Mapping[str, Any], cases: Sequence[Case]) -> 
     )
 
 
-def _profile_columns(roster: Roster | None) -> tuple[list[Any], ...]:
-    """A roster's profiles as columns: id, kind, provider, name, connected."""
-    if roster is None:
-        return [], [], [], [], []
-    rows: dict[tuple[str, str], tuple[Any, ...]] = {}
+def _profile_rows(result: UnitResult, roster: Roster) -> Iterable[dict[str, Any]]:
+    """A roster's profiles as rows of known_profiles; of one that is listed twice the last."""
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
     for p in roster.conferencing:
-        rows[p.profile_id, "conferencing"] = (p.provider_name, p.profile_name, p.connected)
+        rows[p.profile_id, "conferencing"] = {"profile_name": p.profile_name, **_profile_row(p)}
     for c in roster.calendar_profiles:
-        rows[c.profile_id, "calendar"] = (c.provider_name, None, c.connected)
-    columns = [(*key, *rest) for key, rest in rows.items()]
-    return tuple(list(column) for column in zip(*columns, strict=True)) if columns else ([], [], [], [], [])
+        rows[c.profile_id, "calendar"] = _profile_row(c)
+    common = {"account_id": result.unit.account_id, "seen_at": result.at.isoformat()}
+    return ({**row, **common, "profile_id": profile_id, "kind": kind} for (profile_id, kind), row in rows.items())
+
+
+def _profile_row(profile: ConferencingProfile | CalendarProfile) -> dict[str, Any]:
+    return {"provider_name": profile.provider_name, "connected": profile.connected}
 
 
 def evidence_digest(verdict: Verdict) -> str:

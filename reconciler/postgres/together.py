@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
+from reconciler.ports import RunStopped
+
 Question = TypeVar("Question")
 Answer = TypeVar("Answer")
 
@@ -12,16 +14,20 @@ class Together(Generic[Question, Answer]):
     """What is asked while an earlier question is under way goes out together as soon as that is answered.
 
     `ask` answers questions in their order. An answer that nobody waits for any more goes to `unclaimed`, which may have
-    another question to send after it.
+    another question to send after it. `apart`: where asking together failed nothing was done, so each is asked alone,
+    and a failure is theirs alone whose question it was.
     """
 
     def __init__(
         self,
         ask: Callable[[Sequence[Question]], Awaitable[Sequence[Answer]]],
         unclaimed: Callable[[Question, Answer], Question | None] = lambda _question, _answer: None,
+        *,
+        apart: bool = False,
     ) -> None:
         self._ask = ask
         self._unclaimed = unclaimed
+        self._apart = apart
         self._waiting: list[tuple[Question, asyncio.Future[Answer]]] = []
         self._speaker: asyncio.Task[None] | None = None
 
@@ -45,19 +51,26 @@ class Together(Generic[Question, Answer]):
     async def _speak(self) -> None:
         while self._waiting:
             asked, self._waiting = self._waiting, []
-            try:
-                answers = await self._ask([question for question, _ in asked])
-                answered = list(zip(asked, answers, strict=True))
-            except Exception as error:  # noqa: BLE001 - theirs who asked
-                for _, answer in asked:
-                    if not answer.done():
-                        answer.set_exception(error)
-                continue
-            for (question, waiting), said in answered:
-                if not waiting.done():
-                    waiting.set_result(said)
-                else:
-                    self._take_back(question, said, waiting)
+            await self._pass_on(asked)
+
+    async def _pass_on(self, asked: Sequence[tuple[Question, asyncio.Future[Answer]]]) -> None:
+        try:
+            answers = await self._ask([question for question, _ in asked])
+            answered = list(zip(asked, answers, strict=True))
+        except Exception as error:  # noqa: BLE001 - theirs who asked
+            if self._apart and len(asked) > 1 and not isinstance(error, RunStopped):
+                for one in asked:
+                    await self._pass_on([one])
+                return
+            for _, answer in asked:
+                if not answer.done():
+                    answer.set_exception(error)
+            return
+        for (question, waiting), said in answered:
+            if not waiting.done():
+                waiting.set_result(said)
+            else:
+                self._take_back(question, said, waiting)
 
     def _take_back(self, question: Question, said: Answer, waiting: asyncio.Future[Answer]) -> None:
         """Send what has to follow an answer that nobody waits for."""

@@ -175,47 +175,51 @@ ON CONFLICT (plan_id, calendar_id, event_id) DO NOTHING;
 SELECT reconciler.session_holds($2, 'run:' || $1::uuid);
 
 -- name: record
--- A unit's result in one statement, once: nothing of it is written unless the unit was still to do, and this process's.
+-- Units' results in one statement, each once: nothing of a unit is written unless it was still to do, and this process's.
+-- $1 the run, $2 the accounts; rows of run_units ($3), event_states ($4), run_held ($5) and audit_entries ($6); the accounts
+-- whose roster was read ($7) and what it listed, as rows of known_profiles ($8); the session that holds the run's lock, null:
+-- none does ($9).
 WITH unit AS (
-    UPDATE reconciler.run_units
-    SET state = $3, counts = $4, observed = $5, error_kind = $6, error_message = $7, parked = $8,
-        refusal = coalesce($21, refusal), events_read = greatest(events_read, $9), roster_compared = $10, finished_at = now()
-    WHERE run_id = $1 AND account_id = $2 AND state = 'todo'
-      AND ($22::int IS NULL OR reconciler.session_holds($22, 'run:' || $1))
-    RETURNING account_id
+    UPDATE reconciler.run_units u
+    SET state = n.state, counts = n.counts, observed = n.observed, error_kind = n.error_kind,
+        error_message = n.error_message, parked = n.parked, refusal = coalesce(n.refusal, u.refusal),
+        events_read = greatest(u.events_read, n.events_read), roster_compared = n.roster_compared, finished_at = now()
+    FROM jsonb_populate_recordset(NULL::reconciler.run_units, $3) n
+    WHERE u.run_id = $1 AND u.account_id = ANY ($2::text[]) AND u.account_id = n.account_id AND u.state = 'todo'
+      AND ($9::int IS NULL OR reconciler.session_holds($9, 'run:' || $1))
+    RETURNING u.account_id
 ), states AS (
 -- include: put_states
-    FROM jsonb_populate_recordset(NULL::reconciler.event_states, $11)
-    WHERE EXISTS (SELECT FROM unit)
+    FROM jsonb_populate_recordset(NULL::reconciler.event_states, $4)
+    WHERE account_id IN (SELECT account_id FROM unit)
 -- include: over_states
 ), held AS (
     INSERT INTO reconciler.run_held (run_id, account_id, calendar_id, event_id, evidence)
-    SELECT $1, $2, calendar_id, event_id, evidence
-    FROM jsonb_populate_recordset(NULL::reconciler.run_held, $19)
-    WHERE EXISTS (SELECT FROM unit)
+    SELECT $1, account_id, calendar_id, event_id, evidence
+    FROM jsonb_populate_recordset(NULL::reconciler.run_held, $5)
+    WHERE account_id IN (SELECT account_id FROM unit)
     ON CONFLICT (run_id, account_id, calendar_id, event_id) DO UPDATE SET evidence = excluded.evidence
 ), entries AS (
 -- include: append
-    FROM jsonb_populate_recordset(NULL::reconciler.audit_entries, $20)
-    WHERE EXISTS (SELECT FROM unit)
-    ORDER BY seq
+    FROM jsonb_populate_recordset(NULL::reconciler.audit_entries, $6)
+    WHERE chain IN (SELECT account_id FROM unit)
+    ORDER BY chain, seq
+), listing AS (
+    SELECT p.* FROM jsonb_populate_recordset(NULL::reconciler.known_profiles, $8) p JOIN unit USING (account_id)
 ), unlisted AS (
     UPDATE reconciler.known_profiles k SET listed = false
-    WHERE $12::boolean AND k.account_id = $2 AND k.listed AND EXISTS (SELECT FROM unit)
-      AND NOT EXISTS (SELECT FROM unnest($14::text[], $15::text[]) AS p (profile_id, kind)
-                      WHERE p.profile_id = k.profile_id AND p.kind = k.kind)
+    WHERE k.account_id = ANY ($7::text[]) AND k.listed AND k.account_id IN (SELECT account_id FROM unit)
+      AND NOT EXISTS (SELECT FROM listing p
+                      WHERE p.account_id = k.account_id AND p.profile_id = k.profile_id AND p.kind = k.kind)
 ), listed AS (
     INSERT INTO reconciler.known_profiles
         (account_id, profile_id, kind, provider_name, profile_name, connected, listed, seen_at)
-    SELECT $2, p.profile_id, p.kind, p.provider_name, p.profile_name, p.connected, true, $13::timestamptz
-    FROM unnest($14::text[], $15::text[], $16::text[], $17::text[], $18::boolean[])
-        AS p (profile_id, kind, provider_name, profile_name, connected)
-    WHERE EXISTS (SELECT FROM unit)
+    SELECT account_id, profile_id, kind, provider_name, profile_name, connected, true, seen_at FROM listing
     ON CONFLICT (account_id, profile_id, kind) DO UPDATE SET
         provider_name = excluded.provider_name, profile_name = excluded.profile_name, connected = excluded.connected,
         listed = true, seen_at = excluded.seen_at
 )
-SELECT count(*) FROM unit;
+SELECT account_id FROM unit;
 
 -- name: put_states
 -- include: put_states

@@ -4,19 +4,20 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 from unittest.mock import AsyncMock
 from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 from pgqueuer.queries import Queries
 
 from reconciler.cronofy.wire import stored_body
 from reconciler.domain.audit import AuditEntry, AuditTag
-from reconciler.domain.casework import Scope, Unit, UnitResult
+from reconciler.domain.casework import Scope, Unit, UnitError, UnitResult
 from reconciler.domain.ids import AccountId, EventKey
 from reconciler.domain.notice import Addressee
 from reconciler.domain.run import RunRow
@@ -651,3 +652,26 @@ async def test_a_process_without_its_locks_records_nothing_more(process: Process
     await process.pool.execute("SELECT pg_terminate_backend($1)", process.locks.session)
     await process.store.record_more([result])
     assert await process.pool.fetchval("SELECT counts FROM reconciler.run_units") == {}
+
+
+async def test_a_result_that_cannot_be_stored_is_nobody_elses_loss(process: Process) -> None:
+    names = await people(process.pool, 4)
+    await process.begin(run_id := await a_run(process.ledger))
+    together = asyncio.Barrier(4)
+    refused: list[str] = []
+
+    async def work(unit: Unit) -> None:
+        await together.wait()
+        if unit.account_id != names[2]:
+            return await process.record(unit)
+        result = UnitResult(unit, Addressee(unit.account_id, None, None, None), datetime.now(UTC))
+        try:
+            await process.store.record(replace(result, error=UnitError("unheard_of", "no text: \0")))
+        except asyncpg.UntranslatableCharacterError:
+            refused.append(unit.account_id)
+            await process.store.record(result)
+
+    await process.work(run_id, work=work)
+    assert refused == [names[2]]
+    assert await states(process.pool, run_id) == {"done": 4}
+    assert await entries(process.pool) == 3

@@ -1,8 +1,10 @@
 """The hot queries use their indexes on 100,000 events: a regression here is an outage of the shared database."""
 
+import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 import psycopg
@@ -88,6 +90,41 @@ def test_the_next_units_come_by_index(crowded: psycopg.Connection) -> None:
     crowded.execute("ANALYZE reconciler.run_units")
     plan = _explain(crowded, statements("runs")["units"], run_id, datetime.now(UTC) - timedelta(days=1), "", 200)
     assert "run_units_todo" in plan, plan
+
+
+def test_units_are_recorded_by_index_whatever_their_number(crowded: psycopg.Connection) -> None:
+    run_id = uuid4()
+    crowded.execute("INSERT INTO reconciler.runs (run_id) VALUES (%s)", (run_id,))
+    crowded.execute(
+        "INSERT INTO reconciler.run_units (run_id, account_id, deadline, events_due) "
+        "SELECT %s, 'acc_' || i, now(), 1 FROM generate_series(1, 20000) i",
+        (run_id,),
+    )
+    crowded.execute(
+        "INSERT INTO reconciler.known_profiles "
+        "(account_id, profile_id, kind, provider_name, connected, listed, seen_at) "
+        "SELECT 'acc_' || i, 'pro_1', 'conferencing', 'zoom', true, true, now() FROM generate_series(1, 20000) i"
+    )
+    crowded.execute("ANALYZE reconciler.run_units, reconciler.known_profiles")
+    accounts = ["acc_1", "acc_2"]
+    unit = {"state": "done", "counts": {}, "observed": {}, "parked": False, "roster_compared": True}
+    units = [{**unit, "account_id": account_id} for account_id in accounts]
+    row = {"calendar_id": "cal_1", "event_id": "e1", "account_id": "acc_1", "rejections": [], "repairs": 0}
+    state = {**row, "conferencing": "pending", "misses": 0, "unchanged_looks": 0}
+    arguments: list[object] = [run_id, accounts, units, [state], [], [], accounts, [], None]
+    crowded.execute("SET plan_cache_mode = force_generic_plan")
+    crowded.execute(f"PREPARE record AS {statements('cases')['record']}".encode())
+    literals = ", ".join(_literal(a if not isinstance(a, list) else _array(a)) for a in arguments)
+    plan = "\n".join(r[0] for r in crowded.execute(f"EXPLAIN (ANALYZE, COSTS OFF) EXECUTE record({literals})".encode()))
+    assert not re.search(r"Seq Scan on (run_units|known_profiles|event_states)", plan), plan
+    done = crowded.execute("SELECT count(*) FROM reconciler.run_units WHERE state = 'done'").fetchone()
+    assert done == (2,)
+
+
+def _array(values: list[Any]) -> str:
+    """Texts as an array, anything else as JSON."""
+    texts = values and isinstance(values[0], str)
+    return "{" + ",".join(values) + "}" if texts else json.dumps(values)
 
 
 def test_one_events_story_comes_by_index(crowded: psycopg.Connection) -> None:

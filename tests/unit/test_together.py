@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from reconciler.ports import DatabaseUnreachable
 from reconciler.postgres.together import Together
 
 
@@ -35,6 +36,33 @@ async def test_a_failure_is_theirs_who_asked_and_of_nobody_after() -> None:
     with pytest.raises(ValueError, match="once"):
         await together("one")
     assert await together("two") == "two"
+
+
+async def test_asked_apart_a_failure_is_theirs_alone_whose_question_it_was() -> None:
+    async def ask(questions: Sequence[str]) -> Sequence[str]:
+        await asyncio.sleep(0)
+        if "bad" in questions:
+            raise ValueError("bad")
+        return questions
+
+    together = Together(ask, apart=True)
+    answers = await asyncio.gather(*map(together, ("first", "one", "bad", "two")), return_exceptions=True)
+    assert [str(answer) for answer in answers] == ["first", "one", "bad", "two"]
+    assert isinstance(answers[2], ValueError)
+
+
+async def test_asked_apart_the_end_of_the_run_is_everybodys_and_asked_about_once() -> None:
+    asked: list[Sequence[str]] = []
+
+    async def ask(questions: Sequence[str]) -> Sequence[str]:
+        await asyncio.sleep(0)
+        asked.append(questions)
+        raise DatabaseUnreachable("gone")
+
+    together = Together(ask, apart=True)
+    answers = await asyncio.gather(*map(together, ("first", "one", "two")), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [DatabaseUnreachable] * 3
+    assert len(asked) < 3
 
 
 async def test_an_answer_too_few_is_a_failure_and_leaves_nobody_waiting() -> None:
