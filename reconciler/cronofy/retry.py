@@ -18,7 +18,7 @@ ATTEMPTS = 4
 TIMEOUTS = 2
 """Attempts that may end in waiting in vain: a hanging account costs no more than this many timeouts."""
 TOTAL_SECONDS = 300.0
-"""No further attempt starts so long after the first."""
+"""No further attempt starts so long after the first failed."""
 
 Sleep = Callable[[float], Awaitable[None]]
 Chance = Callable[[], float]
@@ -42,11 +42,23 @@ async def repeat(once: Callable[[int], Awaitable[T]], *, worth: Worth, sleep: Sl
     Raises:
         CallFailed: the last attempt's.
     """
+    try:
+        return await once(1)
+    except CallFailed as failure:
+        return await _again(once, failure, worth=worth, sleep=sleep, chance=chance)
+
+
+async def _again(
+    once: Callable[[int], Awaitable[T]], first: CallFailed, *, worth: Worth, sleep: Sleep, chance: Chance
+) -> T:
+    """The attempts after a first that failed. Only these need the policy, which costs as much as decoding a page."""
     attempts = timeouts = 0
 
     async def attempt() -> T:
         nonlocal attempts
         attempts += 1
+        if attempts == 1:
+            raise first
         return await once(attempts)
 
     def again(error: BaseException) -> bool:
