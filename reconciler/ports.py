@@ -210,10 +210,13 @@ class Loaded:
 class CaseStore(Protocol):
     """The application's rows and our own about one account."""
 
-    async def load(self, unit: Unit, now: datetime, page_size: int) -> Loaded | UnitError | None:
+    async def load(
+        self, unit: Unit, now: datetime, page_size: int, events: Sequence[EventKey] = ()
+    ) -> Loaded | UnitError | None:
         """The unit's due events and what is on record; an error where the account is not, null for nothing due.
 
-        `page_size`: how many events Cronofy puts on a page, for the density.
+        `page_size`: how many events Cronofy puts on a page, for the density. `events`: these of the account instead,
+        if they still ask for a link, whatever the scope and however soon they were looked at.
         """
         ...
 

@@ -143,14 +143,11 @@ async def _record(result: UnitResult, tools: Tools) -> UnitResult:
 async def _look_again(unit: Unit, keys: Sequence[EventKey], tools: Tools) -> Sequence[EventKey]:
     """The application wrote these events while ours were under way: read them, and let its newer body stand."""
     tools.meter.begin()
-    loaded = await tools.store.load(unit, tools.clock.now(), tools.page_size.events)
+    loaded = await tools.store.load(unit, tools.clock.now(), tools.page_size.events, keys)
     if isinstance(loaded, UnitError):
         return ()
-    cases = tuple(case for case in loaded.caseload.cases if case.event.key in keys) if loaded else ()
-    result = _nothing_done(unit, tools, None)
-    if loaded and cases:
-        result = await _reconcile(replace(loaded, caseload=replace(loaded.caseload, cases=cases)), tools)
-    if gone := len(keys) - len(cases):
+    result = await _reconcile(loaded, tools) if loaded else _nothing_done(unit, tools, None)
+    if gone := len(set(keys)) - (len(loaded.caseload.cases) if loaded else 0):
         why = (
             f"{gone} events were deleted, or ask for no link any more, since a re-upsert of ours; check their calendars"
         )

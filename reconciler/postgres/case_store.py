@@ -61,6 +61,7 @@ from reconciler.postgres.tokens import TokenSafe
 
 _SQL = statements("cases")
 _RUNS = statements("runs")
+_EVER = timedelta(days=36_500)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +132,13 @@ class PostgresCases:
         self._heads: dict[AccountId, Head] = {}
         self._put = Together(self._record_plain, apart=True)
 
-    async def load(self, unit: Unit, now: datetime, page_size: int) -> Loaded | UnitError | None:
+    async def load(
+        self, unit: Unit, now: datetime, page_size: int, events: Sequence[EventKey] = ()
+    ) -> Loaded | UnitError | None:
         """See `ports.CaseStore.load`."""
+        due = DueFilter(_EVER, Scope(events=tuple(events))) if events else self._due
         with speaking_plainly():
-            rows = await self._pool.fetch(_SQL["load"], *self._due.arguments(now), unit.account_id, page_size)
+            rows = await self._pool.fetch(_SQL["load"], *due.arguments(now), unit.account_id, page_size)
         if not rows and unit.account_id:
             return None
         if not rows or not rows[0]["account_known"]:
@@ -301,7 +305,8 @@ class PostgresCases:
         accounts = [result.unit.account_id for result in results]
         before = {r["account_id"]: r["counts"] for r in await connection.fetch(_SQL["unit_counts"], run_id, accounts)}
         counts = [added(before.get(result.unit.account_id, {}), result.counts) for result in results]
-        await connection.execute(_SQL["put_unit_counts"], run_id, accounts, counts)
+        refusals = [result.refusal for result in results]
+        await connection.execute(_SQL["put_unit_counts"], run_id, accounts, counts, refusals)
 
     async def held_accounts(self, run_id: UUID, after: str) -> Sequence[AccountId]:
         """See `ports.CaseStore.held_accounts`."""

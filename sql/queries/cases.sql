@@ -39,8 +39,8 @@ ORDER BY d.place;
 SELECT account_id, counts FROM reconciler.run_units WHERE run_id = $1 AND account_id = ANY ($2) ORDER BY account_id FOR UPDATE;
 
 -- name: put_unit_counts
-UPDATE reconciler.run_units u SET counts = c.counts
-FROM unnest($2::text[], $3::jsonb[]) AS c (account_id, counts)
+UPDATE reconciler.run_units u SET counts = c.counts, refusal = coalesce(u.refusal, c.refusal)
+FROM unnest($2::text[], $3::jsonb[], $4::text[]) AS c (account_id, counts, refusal)
 WHERE u.run_id = $1 AND u.account_id = c.account_id;
 
 -- name: correct

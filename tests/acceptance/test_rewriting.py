@@ -180,6 +180,21 @@ async def test_what_is_rewritten_in_any_phase_of_a_repair_stands(
     await assert_it_converges(program, town, newer)
 
 
+@pytest.mark.parametrize("phase", sorted(OVERTAKEN))
+async def test_what_is_rewritten_out_of_the_runs_scope_stands_as_well(
+    program: Program, town: Town, phase: Phase
+) -> None:
+    _, (newer,) = to_repair(town)
+    town.move_in()
+    running = await program.start("run", "--json", "--profile", "pro_gone", env=BOLD)
+    await meet(town, running, phase, newer, newer.write)
+    done = await running.end()
+    assert done.code == 0, (done, town.stories())
+    newer.assert_stands()
+    assert "repair:overtaken" in town.stories()[newer.event.key]
+    await assert_it_converges(program, town, newer)
+
+
 async def assert_it_converges(program: Program, town: Town, *every: Newer) -> None:
     """Once the links are there a second run settles everything, writes nothing and finds the trail in order."""
     writes = {newer.event.key: len(newer.event.event.writes) for newer in every}
