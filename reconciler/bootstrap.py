@@ -23,7 +23,8 @@ from reconciler.pipeline.unit import Tools
 from reconciler.ports import Budget, Engine, SafetyLimits, WrongConfiguration
 from reconciler.postgres.audit_log import AuditReader
 from reconciler.postgres.budget import SharedBudget
-from reconciler.postgres.case_store import DueFilter, Fence, PostgresCases
+from reconciler.postgres.case_store import Fence, PostgresCases
+from reconciler.postgres.due import DueFilter
 from reconciler.postgres.pool import IDLE_IN_TRANSACTION_S, Pool, open_pool
 from reconciler.postgres.run_ledger import Locks, RunLedger
 from reconciler.postgres.status_reader import StatusReader

@@ -3,6 +3,8 @@
 Carries no join URL: that there was one is all that a rule asks.
 """
 
+import hashlib
+import json
 from datetime import date, datetime
 from typing import Any, assert_never
 
@@ -62,6 +64,14 @@ def evidence_json(e: Evidence) -> Json:
     if e.open_incidents:
         out["open_incidents"] = list(e.open_incidents)
     return out
+
+
+def digest_of(evidence: Evidence) -> str:
+    """A digest of what a verdict rests on, without the moment of observation: equal while nothing changed."""
+    stored = evidence_json(evidence)
+    stored.pop("now")
+    text = json.dumps(stored, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def evidence_from(stored: Json) -> Evidence:

@@ -1,11 +1,9 @@
 """One account's events: loaded with what is on record, intended writes, and the one transaction that records a unit."""
 
-import hashlib
-import json
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any, TypeVar
 from uuid import UUID
@@ -22,19 +20,15 @@ from reconciler.domain.casework import (
     Unit,
     UnitError,
     UnitResult,
-    Verdict,
     added,
 )
-from reconciler.domain.evidence import Evidence, KnownProfile, Notified
-from reconciler.domain.evidence_json import evidence_from, evidence_json
-from reconciler.domain.ids import AccountId, CalendarId, EventKey, ProfileId
-from reconciler.domain.notice import Addressee, Notice, recipient
+from reconciler.domain.evidence_json import digest_of, evidence_from
+from reconciler.domain.ids import AccountId, EventKey
+from reconciler.domain.notice import Notice, recipient
 from reconciler.domain.remedy import PASSIVE, remedy_json, remedy_text
-from reconciler.domain.roster import CalendarProfile, ConferencingProfile, Roster
 from reconciler.ports import (
     AccountLimitReached,
     Credentials,
-    Density,
     Intent,
     Loaded,
     SafetyLimitReached,
@@ -42,18 +36,19 @@ from reconciler.ports import (
 )
 from reconciler.postgres import audit_log
 from reconciler.postgres.audit_log import Head
+from reconciler.postgres.due import DueFilter
 from reconciler.postgres.pool import Connection, Pool, speaking_plainly
 from reconciler.postgres.rows import (
     ReadBody,
-    event_from,
+    case_from,
+    caseload_from,
+    density_from,
+    held_row,
     key_of,
     notice_events,
-    notice_from,
-    notified_from,
-    sent_from,
-    state_from,
+    profile_rows,
     state_row,
-    tried_from,
+    unit_row,
 )
 from reconciler.postgres.statements import statements
 from reconciler.postgres.together import Together
@@ -62,30 +57,6 @@ from reconciler.postgres.tokens import TokenSafe
 _SQL = statements("cases")
 _RUNS = statements("runs")
 _EVER = timedelta(days=36_500)
-
-
-@dataclass(frozen=True, slots=True)
-class DueFilter:
-    """Which events are due: the parameters of `sql/fragments/due.sql`."""
-
-    horizon: timedelta
-    scope: Scope
-    recheck_assigned: bool = False
-
-    def arguments(self, now: datetime) -> tuple[Any, ...]:
-        """The fragment's arguments, in order."""
-        s = self.scope
-        return (
-            now, self.horizon, self.recheck_assigned, bool(s.as_json()),
-            _some(s.accounts), _some(s.customers), _some(s.managers), _some(s.providers), _some(s.profiles),
-            _some([k.calendar_id for k in s.events]), _some([k.event_id for k in s.events]),
-            s.starting_before, s.starting_after, s.written_before, s.written_after, _some(s.causes),
-        )  # fmt: skip
-
-
-def _some(values: Sequence[str]) -> list[str] | None:
-    return list(values) or None
-
 
 T = TypeVar("T")
 
@@ -144,27 +115,13 @@ class PostgresCases:
         if not rows or not rows[0]["account_known"]:
             return UnitError("no_account", "events name an account that reconciler.accounts does not hold")
         account = rows[0]["account"]
-        caseload = self._caseload(unit, account, [self._case(row, notified_from(row["notified"])) for row in rows])
+        caseload = self._caseload(unit, account, [case_from(row, self._read_body, row["notified"]) for row in rows])
         who = Credentials(unit.account_id, account["data_center"] or "us", self._safe.pair(account))
-        return Loaded(caseload, who, _density(rows[0]["density"]))
+        return Loaded(caseload, who, density_from(rows[0]["density"]))
 
     def _caseload(self, unit: Unit, account: Mapping[str, Any], cases: Sequence[Case]) -> Caseload:
         self._heads[unit.account_id] = Head(*account["head"]) if account["head"] else Head()
-        return _caseload(unit, account, cases)
-
-    def _case(self, row: asyncpg.Record, notified: tuple[Notified, ...] = ()) -> Case:
-        event, state = event_from(row, self._read_body), state_from(row)
-        surely, perhaps = state.overtaken_by(event.written_at), state.perhaps_overtaken_by(event.written_at)
-        return Case(
-            event,
-            state.for_write(event.written_at),
-            notified,
-            overtaken=surely or perhaps,
-            perhaps=perhaps and not surely,
-            lost_doubt=state.intended_profile if surely else None,
-            sent=sent_from(row["sent"]),
-            tried=tried_from(row["tried"]) if state.seen_written_at == event.written_at else (),
-        )
+        return caseload_from(unit, account, cases)
 
     async def intend(self, intent: Intent) -> Mapping[EventKey, str]:
         """See `ports.CaseStore.intend`."""
@@ -325,7 +282,7 @@ class PostgresCases:
 
     def _held_of(self, run_id: UUID, account_id: AccountId, rows: Sequence[asyncpg.Record]) -> HeldCases:
         unit = Unit(run_id, account_id, rows[0]["starts_at"])
-        caseload = self._caseload(unit, rows[0]["account"], [self._case(row) for row in rows])
+        caseload = self._caseload(unit, rows[0]["account"], [case_from(row, self._read_body) for row in rows])
         return HeldCases(caseload, {key_of(r): evidence_from(r["evidence"]) for r in rows})
 
     async def lose_roster(self, run_id: UUID) -> tuple[int, int]:
@@ -342,12 +299,12 @@ class PostgresCases:
             _SQL["record"],
             run_id,
             [result.unit.account_id for result in results],
-            [_unit_row(result, await self._all_counts(connection, result)) for result in results],
+            [unit_row(result, await self._all_counts(connection, result)) for result in results],
             [state_row(state, run_id) for result in results for state in result.states if write],
-            [_held_row(result.unit.account_id, *held) for result in results for held in result.held],
+            [held_row(result.unit.account_id, *held) for result in results for held in result.held],
             [row for result in results if write for row in await self._rows(connection, result)],
             [result.unit.account_id for result, _ in rosters],
-            [row for result, roster in rosters for row in _profile_rows(result, roster)],
+            [row for result, roster in rosters for row in profile_rows(result, roster)],
             self._fence.session if self._fence else None,
         )
         return bool(done)
@@ -441,7 +398,7 @@ class PostgresCases:
             [v.cause for v in items],
             [remedy_text(v.remedy) for v in items],
             [remedy_json(v.remedy) for v in items],
-            [evidence_digest(v) for v in items],
+            [digest_of(v.evidence) for v in items],
         )
 
 
@@ -459,76 +416,3 @@ def _is_plain(result: UnitResult) -> bool:
     """Whether all of a result is part of the one statement that records a unit."""
     more = result.corrections or result.verdicts or result.park is not None or result.unit.attempt
     return not (more or result.notices.queue or result.notices.update or result.notices.resolve)
-
-
-def _unit_row(result: UnitResult, counts: Counts) -> dict[str, Any]:
-    """A result as a row of run_units."""
-    error = result.error
-    return {
-        "account_id": result.unit.account_id,
-        "state": "failed" if error else "done",
-        "counts": counts,
-        "observed": {p: {"overdue": o.overdue, "total": o.total} for p, o in result.observed.items()},
-        "error_kind": error.kind if error else None,
-        "error_message": error.message if error else None,
-        "parked": result.park is not None,
-        "refusal": result.refusal,
-        "events_read": result.counts.get("events", {}).get("read", 0),
-        "roster_compared": result.roster_compared,
-    }
-
-
-def _held_row(account_id: AccountId, key: EventKey, evidence: Evidence) -> dict[str, Any]:
-    return {
-        "account_id": account_id,
-        "calendar_id": key.calendar_id,
-        "event_id": key.event_id,
-        "evidence": evidence_json(evidence),
-    }
-
-
-def _density(stored: Sequence[tuple[str, str, int]] | None) -> Density:
-    found: dict[CalendarId, dict[date, int]] = {}
-    for calendar_id, day, events in stored or ():
-        found.setdefault(CalendarId(calendar_id), {})[date.fromisoformat(day)] = events
-    return found
-
-
-def _caseload(unit: Unit, account: Mapping[str, Any], cases: Sequence[Case]) -> Caseload:
-    on_record = account["profiles"] or ()
-    conferencing = [p[2:] + p[:1] for p in on_record if p[1] == "conferencing"]
-    who = Addressee(unit.account_id, account["email"], account["customer"], account["account_manager"])
-    return Caseload(
-        unit=unit,
-        addressee=who,
-        data_center=account["data_center"] or "us",
-        cases=tuple(cases),
-        profiles={
-            ProfileId(profile_id): KnownProfile(provider, name) for provider, name, _, profile_id in conferencing
-        },
-        listed_before=sum(1 for *_, listed, _ in conferencing if listed) if on_record else None,
-        open_notices=tuple(notice_from(row) for row in account["notices"] or ()),
-    )
-
-
-def _profile_rows(result: UnitResult, roster: Roster) -> Iterable[dict[str, Any]]:
-    """A roster's profiles as rows of known_profiles; of one that is listed twice the last."""
-    rows: dict[tuple[str, str], dict[str, Any]] = {}
-    for p in roster.conferencing:
-        rows[p.profile_id, "conferencing"] = {"profile_name": p.profile_name, **_profile_row(p)}
-    for c in roster.calendar_profiles:
-        rows[c.profile_id, "calendar"] = _profile_row(c)
-    common = {"account_id": result.unit.account_id, "seen_at": result.at.isoformat()}
-    return ({**row, **common, "profile_id": profile_id, "kind": kind} for (profile_id, kind), row in rows.items())
-
-
-def _profile_row(profile: ConferencingProfile | CalendarProfile) -> dict[str, Any]:
-    return {"provider_name": profile.provider_name, "connected": profile.connected}
-
-
-def evidence_digest(verdict: Verdict) -> str:
-    """A digest of what a verdict rests on, without the moments of observation: equal while nothing changed."""
-    stored = evidence_json(verdict.evidence)
-    stored.pop("now")
-    text = json.dumps(stored, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()

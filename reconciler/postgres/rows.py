@@ -1,22 +1,24 @@
 """Database rows to domain values and back."""
 
-from collections.abc import Callable, Mapping
-from datetime import datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 
-from reconciler.domain.casework import Tried
+from reconciler.domain.casework import Case, Caseload, Counts, Tried, Unit, UnitResult
 from reconciler.domain.cause import Cause
 from reconciler.domain.event import CalendarEvent, StoredBody
-from reconciler.domain.evidence import Notified
-from reconciler.domain.evidence_json import event_time, rejections_from, rejections_json
+from reconciler.domain.evidence import Evidence, KnownProfile, Notified
+from reconciler.domain.evidence_json import event_time, evidence_json, rejections_from, rejections_json
 from reconciler.domain.ids import AccountId, CalendarId, EventId, EventKey, ProfileId
-from reconciler.domain.notice import Notice, Subject
+from reconciler.domain.notice import Addressee, Notice, Subject
 from reconciler.domain.remedy import NoticeKind
+from reconciler.domain.roster import CalendarProfile, ConferencingProfile, Roster
 from reconciler.domain.state import EventState
 from reconciler.domain.times import EventTime
+from reconciler.ports import Density
 
 ReadBody = Callable[[str | None, EventId], StoredBody]
 """Reads what a decision needs of a stored upsert body; the vendor's field names stay with the API adapter."""
@@ -24,12 +26,12 @@ ReadBody = Callable[[str | None, EventId], StoredBody]
 LONG_AGO = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
 
-def notified_from(stored: list[list[str]] | None) -> tuple[Notified, ...]:
+def _notified_from(stored: list[list[str]] | None) -> tuple[Notified, ...]:
     """What Cronofy pushed about an event: type, subtype and moment each."""
     return tuple(Notified(kind, subtype, datetime.fromisoformat(at)) for kind, subtype, at in stored or ())
 
 
-def tried_from(stored: list[list[Any]] | None) -> tuple[Tried, ...]:
+def _tried_from(stored: list[list[Any]] | None) -> tuple[Tried, ...]:
     """What came of our writes of an event: moment, profile, outcome and error keys each."""
     return tuple(
         Tried(datetime.fromisoformat(at), ProfileId(profile_id), answer, tuple(keys or ()))
@@ -38,7 +40,7 @@ def tried_from(stored: list[list[Any]] | None) -> tuple[Tried, ...]:
     )
 
 
-def sent_from(stored: list[list[str | None]] | None) -> tuple[tuple[EventTime, EventTime], ...]:
+def _sent_from(stored: list[list[str | None]] | None) -> tuple[tuple[EventTime, EventTime], ...]:
     """The times that our latest writes gave an event."""
     return tuple((event_time(start), event_time(end)) for start, end in stored or () if start and end)
 
@@ -53,7 +55,7 @@ def key_of(row: asyncpg.Record) -> EventKey:
     return EventKey(CalendarId(row["calendar_id"]), EventId(row["event_id"]))
 
 
-def event_from(row: asyncpg.Record, read_body: ReadBody) -> CalendarEvent:
+def _event_from(row: asyncpg.Record, read_body: ReadBody) -> CalendarEvent:
     """A row of the application's events."""
     key = key_of(row)
     return CalendarEvent(
@@ -68,7 +70,7 @@ def event_from(row: asyncpg.Record, read_body: ReadBody) -> CalendarEvent:
     )
 
 
-def state_from(row: asyncpg.Record) -> EventState:
+def _state_from(row: asyncpg.Record) -> EventState:
     """Our own row beside an event's; a blank state where there is none."""
     key, account_id = key_of(row), AccountId(row["account_id"])
     if not row["known"]:
@@ -95,6 +97,22 @@ def state_from(row: asyncpg.Record) -> EventState:
         unchanged_looks=row["unchanged_looks"],
         seen_written_at=row["seen_written_at"],
         rejections=rejections_from(row["rejections"]),
+    )
+
+
+def case_from(row: asyncpg.Record, read_body: ReadBody, notified: list[list[str]] | None = None) -> Case:
+    """A row of the application's events with what is on record about it, and what Cronofy pushed."""
+    event, state = _event_from(row, read_body), _state_from(row)
+    surely, perhaps = state.overtaken_by(event.written_at), state.perhaps_overtaken_by(event.written_at)
+    return Case(
+        event,
+        state.for_write(event.written_at),
+        _notified_from(notified),
+        overtaken=surely or perhaps,
+        perhaps=perhaps and not surely,
+        lost_doubt=state.intended_profile if surely else None,
+        sent=_sent_from(row["sent"]),
+        tried=_tried_from(row["tried"]) if state.seen_written_at == event.written_at else (),
     )
 
 
@@ -147,3 +165,71 @@ def notice_events(notice: Notice) -> list[dict[str, str]]:
         {"calendar_id": key.calendar_id, "event_id": key.event_id, "starts_at": starts_at.isoformat()}
         for key, starts_at in notice.events
     ]
+
+
+def unit_row(result: UnitResult, counts: Counts) -> dict[str, Any]:
+    """A result as a row of run_units."""
+    error = result.error
+    return {
+        "account_id": result.unit.account_id,
+        "state": "failed" if error else "done",
+        "counts": counts,
+        "observed": {p: {"overdue": o.overdue, "total": o.total} for p, o in result.observed.items()},
+        "error_kind": error.kind if error else None,
+        "error_message": error.message if error else None,
+        "parked": result.park is not None,
+        "refusal": result.refusal,
+        "events_read": result.counts.get("events", {}).get("read", 0),
+        "roster_compared": result.roster_compared,
+    }
+
+
+def held_row(account_id: AccountId, key: EventKey, evidence: Evidence) -> dict[str, Any]:
+    """Evidence whose verdict waits, as a row of run_held."""
+    return {
+        "account_id": account_id,
+        "calendar_id": key.calendar_id,
+        "event_id": key.event_id,
+        "evidence": evidence_json(evidence),
+    }
+
+
+def density_from(stored: Sequence[tuple[str, str, int]] | None) -> Density:
+    """How many events start on each day, calendar by calendar."""
+    found: dict[CalendarId, dict[date, int]] = {}
+    for calendar_id, day, events in stored or ():
+        found.setdefault(CalendarId(calendar_id), {})[date.fromisoformat(day)] = events
+    return found
+
+
+def caseload_from(unit: Unit, account: Mapping[str, Any], cases: Sequence[Case]) -> Caseload:
+    """What `sql/fragments/account.sql` says of an account, with its cases."""
+    on_record = account["profiles"] or ()
+    conferencing = [p[2:] + p[:1] for p in on_record if p[1] == "conferencing"]
+    who = Addressee(unit.account_id, account["email"], account["customer"], account["account_manager"])
+    return Caseload(
+        unit=unit,
+        addressee=who,
+        data_center=account["data_center"] or "us",
+        cases=tuple(cases),
+        profiles={
+            ProfileId(profile_id): KnownProfile(provider, name) for provider, name, _, profile_id in conferencing
+        },
+        listed_before=sum(1 for *_, listed, _ in conferencing if listed) if on_record else None,
+        open_notices=tuple(notice_from(row) for row in account["notices"] or ()),
+    )
+
+
+def profile_rows(result: UnitResult, roster: Roster) -> Iterable[dict[str, Any]]:
+    """A roster's profiles as rows of known_profiles; of one that is listed twice the last."""
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for p in roster.conferencing:
+        rows[p.profile_id, "conferencing"] = {"profile_name": p.profile_name, **_profile_row(p)}
+    for c in roster.calendar_profiles:
+        rows[c.profile_id, "calendar"] = _profile_row(c)
+    common = {"account_id": result.unit.account_id, "seen_at": result.at.isoformat()}
+    return ({**row, **common, "profile_id": profile_id, "kind": kind} for (profile_id, kind), row in rows.items())
+
+
+def _profile_row(profile: ConferencingProfile | CalendarProfile) -> dict[str, Any]:
+    return {"provider_name": profile.provider_name, "connected": profile.connected}

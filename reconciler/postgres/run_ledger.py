@@ -16,7 +16,7 @@ from reconciler.domain.casework import Unit
 from reconciler.domain.ids import AccountId
 from reconciler.domain.run import ProviderShare, RunClosed, RunRow, Totals
 from reconciler.postgres import audit_log
-from reconciler.postgres.case_store import DueFilter
+from reconciler.postgres.due import DueFilter
 from reconciler.postgres.pool import Connection, Pool, open_connection, speaking_plainly
 from reconciler.postgres.statements import statements
 from reconciler.postgres.together import Together

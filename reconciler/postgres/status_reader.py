@@ -9,7 +9,7 @@ import asyncpg
 
 from reconciler.domain.ids import EventKey
 from reconciler.domain.run import expected_end
-from reconciler.postgres.case_store import DueFilter
+from reconciler.postgres.due import DueFilter
 from reconciler.postgres.pool import Pool, speaking_plainly
 from reconciler.postgres.statements import statements
 

@@ -7,7 +7,7 @@ from uuid import uuid4
 from reconciler.domain.audit import AuditEntry, AuditTag
 from reconciler.domain.casework import Scope
 from reconciler.domain.run import RunRow
-from reconciler.postgres.case_store import DueFilter
+from reconciler.postgres.due import DueFilter
 from reconciler.postgres.pool import open_pool
 from reconciler.postgres.run_ledger import RunLedger
 

@@ -26,7 +26,8 @@ from reconciler.pgqueuer.engine import MOST_CLAIMED, PgQueuerEngine
 from reconciler.pgqueuer.queue import OwnedQueries, entrypoint
 from reconciler.pipeline.engine import LocalEngine
 from reconciler.ports import AccountUnreadable, ApiUnreachable, Engine, Intent, RunStopped, SafetyLimits
-from reconciler.postgres.case_store import DueFilter, Fence, PostgresCases
+from reconciler.postgres.case_store import Fence, PostgresCases
+from reconciler.postgres.due import DueFilter
 from reconciler.postgres.pool import Pool, open_connection, open_pool
 from reconciler.postgres.run_ledger import Locks, RunLedger
 from reconciler.postgres.tokens import TokenSafe
