@@ -1,9 +1,9 @@
 """The command line: options in, exit codes out. Heavy imports stay inside the commands, so that help is quick."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
@@ -15,6 +15,7 @@ from reconciler.domain.ids import CalendarId, EventId, EventKey
 from reconciler.ports import WrongConfiguration
 
 if TYPE_CHECKING:
+    from reconciler.commands.terminal import Exit
     from reconciler.config import Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -156,6 +157,13 @@ def _settings() -> "Settings":
     return settings
 
 
+def _finish(work: Coroutine[Any, Any, "Exit"]) -> NoReturn:
+    """Carry a command out, and end the program with its exit code."""
+    from reconciler.commands.terminal import guarded  # noqa: PLC0415
+
+    sys.exit(guarded(work))
+
+
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 
 
@@ -181,10 +189,11 @@ def main() -> None:
 @as_json
 def run_(**options: Any) -> None:
     """Read the due events back, find the cause of each without a link, repair, queue notices."""
-    from reconciler import commands  # noqa: PLC0415
+    from reconciler.commands.run import run_command  # noqa: PLC0415
+    from reconciler.commands.working import RunOptions  # noqa: PLC0415
 
     settings = _settings()
-    sys.exit(commands.guarded(commands.run_command(settings, commands.RunOptions(scope=_scope(options), **options))))
+    _finish(run_command(settings, RunOptions(scope=_scope(options), **options)))
 
 
 @main.command()
@@ -194,11 +203,12 @@ def run_(**options: Any) -> None:
 @as_json
 def plan(**options: Any) -> None:
     """The same as run without writing to Cronofy; stores the plan and prints what it would do and cost."""
-    from reconciler import commands  # noqa: PLC0415
+    from reconciler.commands.run import plan_command  # noqa: PLC0415
+    from reconciler.commands.working import RunOptions  # noqa: PLC0415
 
     settings = _settings()
-    order = commands.RunOptions(scope=_scope(options), dry_run=True, **options)
-    sys.exit(commands.guarded(commands.plan_command(settings, order)))
+    order = RunOptions(scope=_scope(options), dry_run=True, **options)
+    _finish(plan_command(settings, order))
 
 
 @main.command()
@@ -206,9 +216,9 @@ def plan(**options: Any) -> None:
 @as_json
 def apply(plan_id: Any, as_json: bool) -> None:
     """Carry out a stored plan, and only what in it still holds."""
-    from reconciler import commands  # noqa: PLC0415
+    from reconciler.commands.guided import apply_command  # noqa: PLC0415
 
-    sys.exit(commands.guarded(commands.apply_command(_settings(), plan_id, as_json=as_json)))
+    _finish(apply_command(_settings(), plan_id, as_json=as_json))
 
 
 @main.command()
@@ -216,9 +226,9 @@ def apply(plan_id: Any, as_json: bool) -> None:
 @as_json
 def undo(run_id: Any, as_json: bool) -> None:
     """Put back what a run changed, only where the event is as the run left it and has no link yet."""
-    from reconciler import commands  # noqa: PLC0415
+    from reconciler.commands.guided import undo_command  # noqa: PLC0415
 
-    sys.exit(commands.guarded(commands.undo_command(_settings(), run_id, as_json=as_json)))
+    _finish(undo_command(_settings(), run_id, as_json=as_json))
 
 
 @main.command()
@@ -227,10 +237,10 @@ def undo(run_id: Any, as_json: bool) -> None:
 @as_json
 def explain(calendar_id: str, event_id: str, as_json: bool) -> None:
     """One event's whole story, from the audit trail."""
-    from reconciler import commands  # noqa: PLC0415
+    from reconciler.commands.looking import explain_command  # noqa: PLC0415
 
     key = EventKey(CalendarId(calendar_id), EventId(event_id))
-    sys.exit(commands.guarded(commands.explain_command(_settings(), key, as_json=as_json)))
+    _finish(explain_command(_settings(), key, as_json=as_json))
 
 
 @main.command()
@@ -253,7 +263,7 @@ def report(
     """Per account manager: what is at risk, what waits for whom, what was repaired. For one run, or for a period."""
     from pathlib import Path  # noqa: PLC0415
 
-    from reconciler import commands  # noqa: PLC0415
+    from reconciler.commands.looking import report_command  # noqa: PLC0415
     from reconciler.postgres.report_reader import ReportQuery  # noqa: PLC0415
 
     try:
@@ -261,16 +271,16 @@ def report(
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     target = Path(output) if output else None
-    sys.exit(commands.guarded(commands.report_command(_settings(), query, form, target)))
+    _finish(report_command(_settings(), query, form, target))
 
 
 @main.command()
 @as_json
 def status(as_json: bool) -> None:
     """Runs under way, due work, budget left, open notices and incidents."""
-    from reconciler import commands  # noqa: PLC0415
+    from reconciler.commands.looking import status_command  # noqa: PLC0415
 
-    sys.exit(commands.guarded(commands.status_command(_settings(), as_json=as_json)))
+    _finish(status_command(_settings(), as_json=as_json))
 
 
 @main.group()
@@ -282,9 +292,9 @@ def audit() -> None:
 @as_json
 def verify(as_json: bool) -> None:
     """Check that no entry was changed, removed or inserted."""
-    from reconciler import commands  # noqa: PLC0415
+    from reconciler.commands.looking import audit_command  # noqa: PLC0415
 
-    sys.exit(commands.guarded(commands.audit_command(_settings(), "verify", None, as_json=as_json)))
+    _finish(audit_command(_settings(), "verify", None, as_json=as_json))
 
 
 @audit.command()
@@ -292,22 +302,22 @@ def verify(as_json: bool) -> None:
 @as_json
 def replay(run_id: Any, as_json: bool) -> None:
     """Feed the stored evidence to the classifier and compare cause and remedy."""
-    from reconciler import commands  # noqa: PLC0415
+    from reconciler.commands.looking import audit_command  # noqa: PLC0415
 
-    sys.exit(commands.guarded(commands.audit_command(_settings(), "replay", run_id, as_json=as_json)))
+    _finish(audit_command(_settings(), "replay", run_id, as_json=as_json))
 
 
 @main.command()
 def migrate() -> None:
     """Bring the database's schema up to date; safe to start twice at once."""
-    from reconciler import commands  # noqa: PLC0415
+    from reconciler.commands.migrate import migrate_command  # noqa: PLC0415
 
     settings = _settings()
 
-    async def work() -> commands.Exit:
-        return commands.migrate_command(settings)
+    async def work() -> "Exit":
+        return migrate_command(settings)
 
-    sys.exit(commands.guarded(work()))
+    _finish(work())
 
 
 @main.command()

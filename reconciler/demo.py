@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from reconciler.commands import Exit, complain, say
+from reconciler.commands.terminal import Exit, complain, say
 from reconciler.ports import RunStopped
 from reconciler.postgres.embedded import embedded_postgres
 from reconciler.postgres.loader import load_rows

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from reconciler.commands import too_slow
+from reconciler.commands.working import too_slow
 from reconciler.config import load_settings
 from reconciler.simulator import Fault, Simulator, World
 from tests.acceptance.program import DAYS_AGO, Done, Planted, Program, Resident, Town, fresh_database, settings_for

@@ -16,7 +16,9 @@ from types import coroutine
 from typing import Any, TypeVar
 from unittest.mock import patch
 
-from reconciler.commands import Exit, RunOptions, run_command
+from reconciler.commands.run import run_command
+from reconciler.commands.terminal import Exit
+from reconciler.commands.working import RunOptions
 from reconciler.config import Settings, load_settings
 from reconciler.domain.casework import Scope
 from reconciler.pipeline import act, unit

@@ -86,7 +86,7 @@ def main(arguments: list[str]) -> None:
     if options.clock or options.jump:
         set_clock(options.clock, options.jump)
     cli = importlib.import_module("reconciler.cli")
-    for name in ("commands", "pgqueuer.engine"):
+    for name in ("commands.run", "commands.guided", "commands.looking", "pgqueuer.engine"):
         importlib.import_module(f"reconciler.{name}")
     if options.doubt is not None:
         for name in ("act", "unit"):

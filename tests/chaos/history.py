@@ -22,7 +22,10 @@ from hypothesis.stateful import (
 )
 from psycopg.types.json import Jsonb
 
-from reconciler.commands import Exit, RunOptions, audit_command, run_command
+from reconciler.commands.looking import audit_command
+from reconciler.commands.run import run_command
+from reconciler.commands.terminal import Exit
+from reconciler.commands.working import RunOptions
 from reconciler.config import load_settings
 from reconciler.domain.casework import Scope
 from reconciler.pipeline import act, unit

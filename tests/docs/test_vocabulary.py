@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from reconciler.cli import main
-from reconciler.commands import Exit
+from reconciler.commands.terminal import Exit
 from reconciler.domain.audit import AuditTag
 from reconciler.domain.cause import Cause
 from reconciler.domain.evidence_json import EVIDENCE_VERSION

@@ -1,0 +1,81 @@
+"""`reconciler apply` and `reconciler undo`: exactly the events of a plan or a run, where they are as they were left."""
+
+import math
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from reconciler.bootstrap import open_books, open_worker
+from reconciler.commands.terminal import Exit, complain, say, say_json
+from reconciler.commands.working import RunOptions, exit_of, stopping, work
+from reconciler.config import Settings
+from reconciler.domain.casework import Scope
+from reconciler.domain.ids import CalendarId, EventId, EventKey, ProfileId
+from reconciler.pipeline.guide import Change, Guide, Planned, as_planned, back
+from reconciler.ports import SafetyLimits
+from reconciler.postgres.run_ledger import plan_digest
+from reconciler.reporting.summary_text import run_text
+
+
+async def apply_command(settings: Settings, plan_id: UUID, *, as_json: bool) -> Exit:
+    """`reconciler apply`: what a stored plan says, and only what in it still holds."""
+    async with open_books(settings) as books:
+        plan, items = await books.ledger.plan(plan_id), await books.ledger.plan_items(plan_id)
+    if plan is None:
+        complain(f"there is no plan {plan_id}: `reconciler plan` makes one")
+        return Exit.USAGE
+    if plan["expired"] or plan["digest"] != plan_digest(items):
+        why = (
+            f"expired at {plan['expires_at']:%Y-%m-%d %H:%M} UTC" if plan["expired"] else "was altered or never closed"
+        )
+        complain(f"refused: plan {plan_id} {why}; make a new one with `reconciler plan`")
+        return Exit.REFUSED
+    approved = {_key_in(i): Planned(i["cause"], i["detail"]) for i in items}
+    return await _guided(settings, tuple(approved), as_planned(approved), f"apply {plan_id}", as_json=as_json)
+
+
+async def undo_command(settings: Settings, run_id: UUID, *, as_json: bool) -> Exit:
+    """`reconciler undo`: put back what a run changed, where nothing moved since."""
+    async with open_books(settings) as books:
+        rows = await books.ledger.changes(run_id)
+    if rows is None:
+        complain(f"there is no run {run_id}: `reconciler status` names the last one")
+        return Exit.USAGE
+    changed = {
+        _key_in(r): Change(
+            ProfileId(r["before"]["profile_id"]),
+            ProfileId(r["after"]["profile_id"]),
+            datetime.fromisoformat(r["before"]["written_at"]),
+        )
+        for r in rows
+    }
+    return await _guided(settings, tuple(changed), back(run_id, changed), f"undo {run_id}", as_json=as_json)
+
+
+def _key_in(row: Mapping[str, Any]) -> EventKey:
+    """The event that a row is about."""
+    return EventKey(CalendarId(row["calendar_id"]), EventId(row["event_id"]))
+
+
+async def _guided(
+    settings: Settings, events: tuple[EventKey, ...], guide: Guide, command: str, *, as_json: bool
+) -> Exit:
+    """A run over exactly these events, in which only what the guide allows is carried out. `command` does it again."""
+    if not events:
+        complain("nothing to do: it holds no event")
+        return Exit.DONE
+    options = RunOptions(scope=Scope(events=events), reason=command, as_json=as_json)
+    many = len(events)
+    limits = SafetyLimits(repairs=many, share=math.inf, per_account=many)  # somebody has looked at exactly these
+    async with stopping() as stop, open_worker(settings, options.scope, guide=guide, limits=limits) as worker:
+        end = await work(settings, options, worker, stop)
+        counts = await worker.books.ledger.counts(UUID(end.summary["run_id"]))
+    asked, carried = len(events), end.summary["events"]["read"] - counts.get("outcomes", {}).get("drifted", 0)
+    end.summary["asked"] = {"events": asked, "carried_out": carried, "drifted": asked - carried}
+    if as_json:
+        say_json(end.summary)
+    else:
+        say(run_text(end.summary))
+        say(f"  of {asked} events {carried} were as expected; {asked - carried} have moved on and were left alone")
+    return exit_of(end, command)

@@ -1,0 +1,96 @@
+"""The commands that change nothing: `reconciler status`, `explain`, `report`, `audit verify` and `audit replay`."""
+
+import asyncio
+import sys
+from pathlib import Path
+from uuid import UUID
+
+from reconciler.bootstrap import Books, open_books, policy_from
+from reconciler.commands.terminal import Exit, complain, say, say_json
+from reconciler.config import Settings
+from reconciler.domain.ids import EventKey
+from reconciler.domain.policy import Policy
+from reconciler.pipeline.prove import Proof, replay, verify
+from reconciler.postgres.report_reader import ReportQuery, build
+from reconciler.reporting import render
+from reconciler.reporting.explain import story, story_text
+from reconciler.reporting.summary_text import status_text
+
+
+async def status_command(settings: Settings, *, as_json: bool) -> Exit:
+    """`reconciler status`."""
+    async with open_books(settings) as books:
+        status = await books.status.status(books.clock.now(), settings.cronofy_client_id)
+    if as_json:
+        say_json(status)
+    else:
+        say(status_text(status))
+    return Exit.DONE
+
+
+async def explain_command(settings: Settings, key: EventKey, *, as_json: bool) -> Exit:
+    """`reconciler explain`."""
+    async with open_books(settings) as books:
+        event = await books.status.event(key)
+        entries = await books.audit.of_event(key)
+    if event is None:
+        complain(f"reconciler.events holds no event {key}: check the calendar id and the event id")
+        return Exit.USAGE
+    if as_json:
+        say_json(story(event, entries, settings.policy))
+    else:
+        say(story_text(event, entries, settings.policy))
+    return Exit.DONE
+
+
+async def audit_command(settings: Settings, what: str, run_id: UUID | None, *, as_json: bool) -> Exit:
+    """`reconciler audit verify` and `reconciler audit replay`."""
+    async with open_books(settings) as books:
+        if what == "verify":
+            proof = await verify(books.audit)
+        else:
+            policies = await _policies(books)
+            proof = await replay(books.audit, run_id, lambda run: policies.get(run, settings.policy))
+    _say_proof(what, proof, as_json=as_json)
+    return Exit.INTERNAL if proof.faults else Exit.DONE
+
+
+async def _policies(books: Books) -> dict[UUID | None, Policy]:
+    return {run_id: policy_from(stored) for run_id, stored in await books.ledger.policies()}
+
+
+def _say_proof(what: str, proof: Proof, *, as_json: bool) -> None:
+    if as_json:
+        verdict = "failed" if proof.faults else "ok"
+        more = {"superseded": proof.superseded} if what == "replay" else {}
+        say_json({what: verdict, "entries": proof.entries, **more, "faults": proof.faults})
+        return
+    done = "verified" if what == "verify" else "replayed to the same cause and remedy"
+    say(
+        f"{proof.entries} entries {done}"
+        if not proof.faults
+        else f"{len(proof.faults)} faults in {proof.entries} entries"
+    )
+    if proof.superseded:
+        say(f"  {proof.superseded} were reached by older rules; today's would decide otherwise")
+    for fault in proof.faults:
+        say(f"  {fault}")
+
+
+async def report_command(settings: Settings, query: ReportQuery, form: str, output: Path | None) -> Exit:
+    """`reconciler report`: to a file, or to stdout."""
+    async with open_books(settings) as books:
+        try:
+            content = render(await build(books.pool, query), form)
+        except LookupError as error:
+            complain(str(error))
+            return Exit.USAGE
+    if output is None:
+        sys.stdout.buffer.write(content)
+        return Exit.DONE
+    try:
+        await asyncio.to_thread(output.write_bytes, content)
+    except OSError as error:
+        complain(f"-o {output}: {error.strerror}")
+        return Exit.USAGE
+    return Exit.DONE

@@ -1,0 +1,81 @@
+"""`reconciler run` and `reconciler plan`: all that is due in a scope, carried out or only work out."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from reconciler.bootstrap import Worker, open_worker
+from reconciler.commands.terminal import Exit, complain, say, say_json
+from reconciler.commands.working import RunOptions, exit_of, stopping, work
+from reconciler.config import Settings
+from reconciler.domain.outage import OUTAGE, Aftermath
+from reconciler.pipeline.run import AlreadyDone, RunEnd
+from reconciler.reporting.summary_text import plan_text, run_text
+
+
+async def run_command(settings: Settings, options: RunOptions) -> Exit:
+    """`reconciler run`."""
+    shared = settings.engine == "pgqueuer"
+    if shared and options.run_key is None:
+        complain("RECONCILER_ENGINE=pgqueuer needs --run-key: its processes share the run of that key")
+        return Exit.USAGE
+    async with (
+        stopping() as stop,
+        open_worker(settings, options.scope, dry_run=options.dry_run, recheck=options.recheck, shared=shared) as worker,
+    ):
+        try:
+            end = await work(settings, options, worker, stop)
+        except AlreadyDone as already:
+            complain(str(already))
+            return Exit.ALREADY
+        plan_id = await _kept_plan(settings, worker, end)
+        aftermath = await _aftermath(worker, end)
+    if options.as_json:
+        say_json(end.summary)
+    else:
+        say(run_text(end.summary, aftermath))
+        _warn_of_nothing(end, options)
+    return exit_of(end, f"apply {plan_id}")
+
+
+async def plan_command(settings: Settings, options: RunOptions) -> Exit:
+    """`reconciler plan`: a run that writes nothing but the plan."""
+    async with (
+        stopping() as stop,
+        open_worker(settings, options.scope, dry_run=True, recheck=options.recheck) as worker,
+    ):
+        end = await work(settings, options, worker, stop)
+        run_id = UUID(end.summary["run_id"])
+        plan = await worker.books.ledger.close_plan(run_id, settings.allowance[1])
+        items = await worker.books.ledger.plan_items(plan["plan_id"])
+        aftermath = await _aftermath(worker, end)
+    if options.as_json:
+        say_json({**end.summary, **plan, "items": [_item(i) for i in items]})
+    else:
+        say(plan_text(plan, items))
+        say(run_text(end.summary, aftermath))
+    return exit_of(end, f"apply {plan['plan_id']}")
+
+
+def _item(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in ("calendar_id", "event_id", "starts_at", "cause", "detail", "evidence_digest")}
+
+
+async def _aftermath(worker: Worker, end: RunEnd) -> Aftermath | None:
+    """What became of the events that had waited for their provider, as far as the run looked at them."""
+    counts = await worker.books.ledger.counts(UUID(end.summary["run_id"]))
+    return Aftermath.of(counts.get(OUTAGE, {}))
+
+
+async def _kept_plan(settings: Settings, worker: Worker, end: RunEnd) -> UUID | None:
+    """The plan of the repairs that a limit held back, closed so that it can be applied."""
+    if end.status != "refused":
+        return None
+    plan = await worker.books.ledger.close_plan(UUID(end.summary["run_id"]), settings.allowance[1])
+    end.summary["plan_id"] = str(plan["plan_id"])
+    return UUID(str(plan["plan_id"]))
+
+
+def _warn_of_nothing(end: RunEnd, options: RunOptions) -> None:
+    if not end.summary["accounts"]["due"] and options.scope.as_json():
+        complain("nothing that is due fits the scope; check its names")
