@@ -13,7 +13,7 @@ from reconciler.config import Settings
 from reconciler.cronofy.client import ClientSettings, CronofyClient, open_session
 from reconciler.cronofy.limits import batch_size
 from reconciler.cronofy.transport import MOST_IN_A_BATCH
-from reconciler.cronofy.wire import stored_body
+from reconciler.cronofy.wire.stored_bodies import stored_body
 from reconciler.domain.casework import Scope
 from reconciler.domain.policy import Policy, Substitute
 from reconciler.pipeline.engine import LocalEngine

@@ -15,7 +15,7 @@ from http import HTTPStatus
 import aiohttp
 from yarl import URL
 
-from reconciler.cronofy import errors, wire
+from reconciler.cronofy import errors
 from reconciler.cronofy.breaker import Breaker
 from reconciler.cronofy.errors import CallFailed
 from reconciler.cronofy.grants import Grants
@@ -23,6 +23,11 @@ from reconciler.cronofy.hosts import Host, Hosts
 from reconciler.cronofy.pacing import Pacer
 from reconciler.cronofy.retry import Chance, Sleep, T, Worth, always, unless_in_doubt
 from reconciler.cronofy.transport import Answer, ClientSettings, Request, Transport, checked_base, open_session
+from reconciler.cronofy.wire.answers import read_batch, read_error_keys
+from reconciler.cronofy.wire.listing import PagesRead, read_page
+from reconciler.cronofy.wire.malformed import Malformed
+from reconciler.cronofy.wire.upserts import batch_body, upsert_body
+from reconciler.cronofy.wire.userinfo import read_userinfo
 from reconciler.domain.evidence import Found, Unreadable
 from reconciler.domain.ids import CalendarId, EventKey
 from reconciler.domain.outcome import Applied, InDoubt, Outcome, Unsent
@@ -114,7 +119,7 @@ class CronofyClient:
     ) -> tuple[Mapping[EventKey, Found | Unreadable] | None, int | None]:
         """The listing (none where a page is gone), and the page size if there was more than one page."""
         page_size: int | None = None
-        listing = wire.PagesRead()
+        listing = PagesRead()
         seen: set[URL] = set()
         size = 0
         url = first
@@ -125,7 +130,7 @@ class CronofyClient:
             answer = await self._get(who, "events", url)
             if answer.status == HTTPStatus.NOT_FOUND and url is not first:
                 return None, page_size
-            page = _parsed(answer, wire.read_page)
+            page = _parsed(answer, read_page)
             size += len(answer.body)
             if size > self._most_bytes:
                 raise AccountUnreadable("answer_too_large", "the listing is larger than can be held")
@@ -138,7 +143,7 @@ class CronofyClient:
     async def userinfo(self, who: Credentials) -> Roster:
         """The person's profiles and calendars, as they are now."""
         host = self._hosts.of(who.data_center)
-        return _parsed(await self._get(who, "userinfo", host.userinfo), wire.read_userinfo)
+        return _parsed(await self._get(who, "userinfo", host.userinfo), read_userinfo)
 
     async def _get(self, who: Credentials, kind: str, url: URL) -> Answer:
         async def once(access: str, attempt: int) -> Answer:
@@ -202,7 +207,7 @@ class CronofyClient:
             if len(left) > 1 and answer.ok:
                 await self._heard(answer, left, attempt)
             elif len(left) == 1 and answer.status != HTTPStatus.UNAUTHORIZED:
-                left[0].outcome = errors.of_written(answer.status, wire.read_error_keys(answer.body), Applied())
+                left[0].outcome = errors.of_written(answer.status, read_error_keys(answer.body), Applied())
             return answer
 
         try:
@@ -225,8 +230,8 @@ class CronofyClient:
             Throttled: some were put off; they still have no outcome.
         """
         try:
-            entries = wire.read_batch(answer.body)
-        except wire.Malformed as error:
+            entries = read_batch(answer.body)
+        except Malformed as error:
             entries, reason = (), str(error)
         else:
             reason = "the answer to a batch has not as many entries as the batch"
@@ -255,15 +260,15 @@ class CronofyClient:
             for write in left:
                 await self._write(who, host, [write])
             return
-        keys = wire.read_error_keys(answer.body)
+        keys = read_error_keys(answer.body)
         for write in left:
             write.outcome = errors.of_written(answer.status, keys, InDoubt("no answer to this entry"))
 
 
 def _prepared(request: UpsertRequest) -> Outcome | _Write:
     try:
-        return _Write(request.key.calendar_id, wire.upsert_body(request))
-    except wire.Malformed as error:
+        return _Write(request.key.calendar_id, upsert_body(request))
+    except Malformed as error:
         return Unsent(str(error))
 
 
@@ -272,14 +277,14 @@ def _upsert(host: Host, access: str, writes: Sequence[_Write]) -> Request:
     if len(writes) == 1:
         url = host.upsert(writes[0].calendar_id)
         return Request("upsert", "POST", url, headers, writes[0].body, body_matters=False)
-    body = wire.batch_body((write.calendar_id, write.body) for write in writes)
+    body = batch_body((write.calendar_id, write.body) for write in writes)
     return Request("batch", "POST", host.batch, headers, body, cost=len(writes))
 
 
 def _parsed(answer: Answer, read: Callable[[bytes], T]) -> T:
     if not answer.ok:
-        raise errors.of_refused_read(answer.status, answer.host, wire.read_error_keys(answer.body))
+        raise errors.of_refused_read(answer.status, answer.host, read_error_keys(answer.body))
     try:
         return read(answer.body)
-    except wire.Malformed as error:
+    except Malformed as error:
         raise AccountUnreadable("malformed", f"{answer.host}: {error}") from None

@@ -13,11 +13,13 @@ from datetime import timedelta
 from http import HTTPStatus
 from typing import Any
 
-from reconciler.cronofy import limits, wire
+from reconciler.cronofy import limits
 from reconciler.cronofy.errors import AnswerLost, CallFailed, Unusable
 from reconciler.cronofy.hosts import Hosts
 from reconciler.cronofy.retry import Sleep, T, always
 from reconciler.cronofy.transport import Answer, ClientSettings, Request, Transport
+from reconciler.cronofy.wire.malformed import Malformed
+from reconciler.cronofy.wire.tokens import Granted, read_granted, read_token_error, refresh_body
 from reconciler.domain.ids import AccountId
 from reconciler.ports import (
     AccountUnauthorized,
@@ -214,7 +216,7 @@ class Grants:
             "POST",
             host.token,
             _JSON,
-            wire.refresh_body(self._settings.client_id, self._settings.client_secret, pair.refresh),
+            refresh_body(self._settings.client_id, self._settings.client_secret, pair.refresh),
         )
 
         async def once(attempt: int) -> Pass:
@@ -244,10 +246,10 @@ class Grants:
         return grant.take(new, minted=True) if kept else grant.take(await self._load(who), minted=False)
 
 
-def _granted(answer: Answer) -> wire.Granted:
+def _granted(answer: Answer) -> Granted:
     try:
-        granted = wire.read_granted(answer.body)
-    except wire.Malformed as error:
+        granted = read_granted(answer.body)
+    except Malformed as error:
         raise AnswerLost("malformed", f"{answer.host}: {error}") from None
     if not _sendable(granted.access):
         raise AnswerLost("malformed", f"{answer.host}: the access token holds characters no header may hold")
@@ -255,7 +257,7 @@ def _granted(answer: Answer) -> wire.Granted:
 
 
 def _refused(answer: Answer) -> Exception:
-    error = wire.read_token_error(answer.body)
+    error = read_token_error(answer.body)
     if error == "invalid_grant":
         return InvalidGrant()
     if error == "invalid_client" or answer.status == HTTPStatus.UNAUTHORIZED:

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from yarl import URL
 
-from reconciler.cronofy import wire
+from reconciler.cronofy.wire.upserts import events_path
 from reconciler.domain.ids import CalendarId
 from reconciler.ports import AccountUnreadable, Window
 
@@ -43,7 +43,7 @@ class Host:
 
     def upsert(self, calendar_id: CalendarId) -> URL:
         """Where one event is written."""
-        return self._url(wire.events_path(calendar_id))
+        return self._url(events_path(calendar_id))
 
     def page(self, address: str) -> URL:
         """The address of another page, verbatim.

@@ -15,7 +15,7 @@ import asyncpg
 import pytest
 from pgqueuer.queries import Queries
 
-from reconciler.cronofy.wire import stored_body
+from reconciler.cronofy.wire.stored_bodies import stored_body
 from reconciler.domain.audit import AuditEntry, AuditTag
 from reconciler.domain.casework import Scope, Unit, UnitError, UnitResult
 from reconciler.domain.ids import AccountId, EventKey

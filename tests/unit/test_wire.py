@@ -11,7 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.cronofy import wire
+from reconciler.cronofy.wire.answers import EntryAnswer, read_batch, read_error_keys
+from reconciler.cronofy.wire.listing import Page, PagesRead, read_page
+from reconciler.cronofy.wire.malformed import Malformed
+from reconciler.cronofy.wire.stored_bodies import stored_body
+from reconciler.cronofy.wire.tokens import Granted, read_granted, read_token_error, refresh_body
+from reconciler.cronofy.wire.upserts import batch_body, events_path, upsert_body
+from reconciler.cronofy.wire.userinfo import read_userinfo
 from reconciler.domain.event import NO_BODY, Absent, Assigned, BodyState, Conferencing, Pending, StoredBody
 from reconciler.domain.evidence import Found, Unreadable
 from reconciler.domain.ids import CalendarId, EventId, EventKey, ProfileId
@@ -47,9 +53,9 @@ def read_one(**other: Any) -> Found | Unreadable:
 
 
 def read_all(*pages: bytes) -> Mapping[EventKey, Found | Unreadable]:
-    read = wire.PagesRead()
+    read = PagesRead()
     for page in pages:
-        read.add(wire.read_page(page))
+        read.add(read_page(page))
     return read.events
 
 
@@ -168,7 +174,7 @@ def test_events_that_are_not_ours_are_left_out_in_the_quick_way_and_the_slow(odd
 
 def test_unknown_fields_are_skipped_wherever_they_stand() -> None:
     event = an_event(summary="x", attendees=[{"email": "a@b.c"}], options={"delete": True}, brand_new={"a": [1.5]})
-    page = wire.read_page(a_page(event, brand_new=1, pages={"current": 1, "brand_new": {}}))
+    page = read_page(a_page(event, brand_new=1, pages={"current": 1, "brand_new": {}}))
     assert len(page.events) == 1
 
 
@@ -216,12 +222,12 @@ def test_deleted_and_cancelled_are_told(fields: dict[str, Any], deleted: bool, c
     ],
 )
 def test_the_next_page_may_be_absent_null_or_empty(pages: dict[str, Any], next_page: str | None) -> None:
-    assert wire.read_page(a_page(**pages)).next_page == next_page
-    assert wire.read_page(a_page(7, **pages)).next_page == next_page
+    assert read_page(a_page(**pages)).next_page == next_page
+    assert read_page(a_page(7, **pages)).next_page == next_page
 
 
 def test_a_page_needs_no_pages() -> None:
-    assert wire.read_page(b'{"events":[]}') == wire.Page([], None, 0)
+    assert read_page(b'{"events":[]}') == Page([], None, 0)
 
 
 HOSTILE = [
@@ -246,21 +252,21 @@ HOSTILE = [
 
 @pytest.mark.parametrize("body", HOSTILE, ids=lambda body: repr(body[:20]))
 def test_hostile_answers_are_malformed_and_quoted_nowhere(body: bytes) -> None:
-    for read in (wire.read_page, wire.read_userinfo, wire.read_batch, wire.read_granted):
-        with pytest.raises(wire.Malformed) as raised:
+    for read in (read_page, read_userinfo, read_batch, read_granted):
+        with pytest.raises(Malformed) as raised:
             read(body)
         assert "secret" not in str(raised.value)
         assert raised.value.__suppress_context__
-    assert wire.read_error_keys(body) == ()
-    assert wire.read_token_error(body) is None
+    assert read_error_keys(body) == ()
+    assert read_token_error(body) is None
 
 
 @given(st.binary())
 def test_no_bytes_get_past_the_readers(body: bytes) -> None:
-    wire.read_error_keys(body)
-    wire.read_token_error(body)
-    for read in (wire.read_page, wire.read_userinfo, wire.read_batch, wire.read_granted):
-        with contextlib.suppress(wire.Malformed):
+    read_error_keys(body)
+    read_token_error(body)
+    for read in (read_page, read_userinfo, read_batch, read_granted):
+        with contextlib.suppress(Malformed):
             read(body)
 
 
@@ -340,7 +346,7 @@ def test_userinfo_becomes_a_roster() -> None:
     body = a_userinfo(
         authorization={"scope": "read_write"}, profiles=[CALENDAR_PROFILE], conferencing_profiles=[ZOOM, GO_TO]
     )
-    assert wire.read_userinfo(body) == Roster(
+    assert read_userinfo(body) == Roster(
         conferencing=(
             ConferencingProfile(ProfileId("pro_z"), "zoom", "Jane", connected=True),
             ConferencingProfile(ProfileId("pro_o"), "go_to", None, connected=False),
@@ -356,15 +362,15 @@ def test_userinfo_becomes_a_roster() -> None:
 
 @pytest.mark.parametrize("data", [{}, {"profiles": None, "conferencing_profiles": None}])
 def test_no_conferencing_profiles_are_none_and_no_profiles_say_nothing_of_calendars(data: dict[str, Any]) -> None:
-    assert wire.read_userinfo(a_userinfo(**data)) == Roster((), (), None, {})
+    assert read_userinfo(a_userinfo(**data)) == Roster((), (), None, {})
 
 
 def test_an_empty_list_of_profiles_says_that_there_are_no_calendars() -> None:
-    assert wire.read_userinfo(a_userinfo(profiles=[])).calendars == ()
+    assert read_userinfo(a_userinfo(profiles=[])).calendars == ()
 
 
 def test_a_profile_may_list_no_calendars_and_name_no_provider() -> None:
-    roster = wire.read_userinfo(a_userinfo(profiles=[{"profile_id": "pro_g", "profile_connected": False}]))
+    roster = read_userinfo(a_userinfo(profiles=[{"profile_id": "pro_g", "profile_connected": False}]))
     assert roster.calendars == ()
     assert roster.calendar_profiles == (CalendarProfile(ProfileId("pro_g"), "unknown", connected=False),)
 
@@ -374,7 +380,7 @@ def test_a_profile_that_does_not_say_is_connected_unless_it_can_be_relinked(
     relink_url: str | None, connected: bool
 ) -> None:
     profile = {"profile_id": "pro_z", "provider_name": "zoom", "profile_relink_url": relink_url}
-    (read,) = wire.read_userinfo(a_userinfo(conferencing_profiles=[profile])).conferencing
+    (read,) = read_userinfo(a_userinfo(conferencing_profiles=[profile])).conferencing
     assert read.connected is connected
 
 
@@ -389,15 +395,15 @@ def test_a_profile_that_does_not_say_is_connected_unless_it_can_be_relinked(
     ],
 )
 def test_half_a_roster_is_none_because_a_profile_left_out_would_look_removed(data: dict[str, Any]) -> None:
-    with pytest.raises(wire.Malformed) as raised:
-        wire.read_userinfo(a_userinfo(**data))
+    with pytest.raises(Malformed) as raised:
+        read_userinfo(a_userinfo(**data))
     assert "secret" not in str(raised.value)
 
 
 @pytest.mark.parametrize("body", [b'{"sub":"ser_1"}', b'{"cronofy.data":null}'])
 def test_a_userinfo_without_data_is_malformed(body: bytes) -> None:
-    with pytest.raises(wire.Malformed):
-        wire.read_userinfo(body)
+    with pytest.raises(Malformed):
+        read_userinfo(body)
 
 
 # ---------------------------------------------------------------- upserts
@@ -414,7 +420,7 @@ def test_an_upsert_changes_the_profile_and_nothing_else_not_even_a_byte() -> Non
         ' "nested": {"b": [1,  2], "a": null}, "conferencing": {"profile_id": "pro_old", "extra": 1.0},'
         ' "end": "2026-03-02"}'
     )
-    assert wire.upsert_body(a_request(stored)).decode() == (
+    assert upsert_body(a_request(stored)).decode() == (
         '{"event_id":"evt-1","summary":"Gespräch 💬 \\u00e9\\n","rate":1.10,"huge":1e400,'
         '"long":12345678901234567890123,"start":{"time": "2026-03-02T10:00:00", "tzid": "Europe/Paris"},'
         '"nested":{"b": [1,  2], "a": null},"conferencing":{"profile_id":"pro_new","extra":1.0},'
@@ -424,7 +430,7 @@ def test_an_upsert_changes_the_profile_and_nothing_else_not_even_a_byte() -> Non
 
 def test_a_drift_replaces_the_times_too() -> None:
     stored = '{"event_id":"evt-1","start":{"time":"2026-03-02T10:00:00","tzid":"Europe/Paris"},"end":"x","z":0.10}'
-    sent = wire.upsert_body(a_request(stored, Drift("2026-03-09T09:00:00Z", "2026-03-09T10:00:00Z")))
+    sent = upsert_body(a_request(stored, Drift("2026-03-09T09:00:00Z", "2026-03-09T10:00:00Z")))
     assert sent == (
         b'{"event_id":"evt-1","start":"2026-03-09T09:00:00Z","end":"2026-03-09T10:00:00Z","z":0.10,'
         b'"conferencing":{"profile_id":"pro_new"}}'
@@ -433,7 +439,7 @@ def test_a_drift_replaces_the_times_too() -> None:
 
 @pytest.mark.parametrize("conferencing", ["", ',"conferencing":null', ',"conferencing":{}'])
 def test_conferencing_is_made_where_there_is_none(conferencing: str) -> None:
-    sent = json.loads(wire.upsert_body(a_request(f'{{"event_id":"evt-1"{conferencing}}}', profile_id="default")))
+    sent = json.loads(upsert_body(a_request(f'{{"event_id":"evt-1"{conferencing}}}', profile_id="default")))
     assert sent == {"event_id": "evt-1", "conferencing": {"profile_id": "default"}}
 
 
@@ -455,8 +461,8 @@ def test_conferencing_is_made_where_there_is_none(conferencing: str) -> None:
     ],
 )
 def test_a_body_that_is_no_object_or_would_write_another_event_is_not_sent(body: str) -> None:
-    with pytest.raises(wire.Malformed) as raised:
-        wire.upsert_body(a_request(body))
+    with pytest.raises(Malformed) as raised:
+        upsert_body(a_request(body))
     assert "secret" not in str(raised.value)
 
 
@@ -470,20 +476,20 @@ def test_whatever_a_body_holds_only_what_must_differ_differs(body: dict[str, Any
     except UnicodeEncodeError:
         return
     try:
-        sent = json.loads(wire.upsert_body(a_request(text)))
-    except wire.Malformed:
+        sent = json.loads(upsert_body(a_request(text)))
+    except Malformed:
         assert "\\ud" in text.lower()  # half a character: no text, and Postgres would not have stored it
         return
     assert sent == {**json.loads(text), "conferencing": {"profile_id": "pro_new"}}
 
 
 def test_calendar_ids_are_percent_encoded_in_paths() -> None:
-    path = wire.events_path(CalendarId("cal_U9@AB/../x?y_-ü"))
+    path = events_path(CalendarId("cal_U9@AB/../x?y_-ü"))
     assert path == "/v1/calendars/cal_U9%40AB%2F..%2Fx%3Fy_-%C3%BC/events"
 
 
 def test_a_batch_embeds_the_bodies_as_they_are() -> None:
-    body = wire.batch_body([(CalendarId("cal@1"), b'{"a":1.10}'), (CalendarId("cal_2"), '{"b":"ü"}'.encode())])
+    body = batch_body([(CalendarId("cal@1"), b'{"a":1.10}'), (CalendarId("cal_2"), '{"b":"ü"}'.encode())])
     assert body.decode() == (
         '{"batch":[{"method":"POST","relative_url":"/v1/calendars/cal%401/events","data":{"a":1.10}},'
         '{"method":"POST","relative_url":"/v1/calendars/cal_2/events","data":{"b":"ü"}}]}'
@@ -493,10 +499,10 @@ def test_a_batch_embeds_the_bodies_as_they_are() -> None:
 def test_the_answers_of_a_batch_keep_their_order_and_their_keys() -> None:
     errors = {"errors": {"summary": [{"key": "errors.required", "description": "secret"}]}}
     answer = {"batch": [{"status": 202}, {"status": 422, "data": errors, "headers": {}}, {"status": 429, "data": None}]}
-    assert wire.read_batch(json.dumps(answer).encode()) == [
-        wire.EntryAnswer(202, ()),
-        wire.EntryAnswer(422, ("errors.required",)),
-        wire.EntryAnswer(429, ()),
+    assert read_batch(json.dumps(answer).encode()) == [
+        EntryAnswer(202, ()),
+        EntryAnswer(422, ("errors.required",)),
+        EntryAnswer(429, ()),
     ]
 
 
@@ -507,12 +513,12 @@ def test_error_keys_are_collected_once_and_anything_odd_is_passed_over() -> None
         "x": [{"key": "jane@example.com <secret>"}, {"key": ""}, {"key": 5}],
     }
     body = json.dumps({"errors": errors}).encode()
-    assert wire.read_error_keys(body) == ("errors.required", "errors.not_recognized")
+    assert read_error_keys(body) == ("errors.required", "errors.not_recognized")
 
 
 def test_no_answer_brings_endless_keys() -> None:
     body = json.dumps({"errors": {"x": [{"key": f"errors.k{n}"} for n in range(500)]}}).encode()
-    assert len(wire.read_error_keys(body)) == 20
+    assert len(read_error_keys(body)) == 20
 
 
 # ---------------------------------------------------------------- stored bodies
@@ -558,19 +564,19 @@ USABLE = {"event_id": "evt-1", "start": "2026-03-02T09:00:00Z", "end": "2026-03-
     ],
 )
 def test_a_stored_body_is_read_as_far_as_a_decision_needs(text: str | None, meaning: StoredBody) -> None:
-    assert wire.stored_body(text, EventId("evt-1")) == meaning
+    assert stored_body(text, EventId("evt-1")) == meaning
 
 
 @given(st.text())
 def test_every_stored_text_has_a_state(text: str) -> None:
-    assert wire.stored_body(text, EventId("evt-1")).state in BodyState
+    assert stored_body(text, EventId("evt-1")).state in BodyState
 
 
 # ---------------------------------------------------------------- tokens
 
 
 def test_a_refresh_is_asked_for_in_json() -> None:
-    assert json.loads(wire.refresh_body("id", "secret", "ref/ü")) == {
+    assert json.loads(refresh_body("id", "secret", "ref/ü")) == {
         "client_id": "id",
         "client_secret": "secret",
         "grant_type": "refresh_token",
@@ -581,24 +587,24 @@ def test_a_refresh_is_asked_for_in_json() -> None:
 @pytest.mark.parametrize(
     "answer, granted",
     [
-        ({"access_token": "a", "refresh_token": "r", "expires_in": 3600}, wire.Granted("a", "r", 3600)),
-        ({"access_token": "a"}, wire.Granted("a", None, None)),
-        ({"access_token": "a", "refresh_token": "", "expires_in": None}, wire.Granted("a", None, None)),
-        ({"access_token": "a", "refresh_token": 5, "expires_in": "soon"}, wire.Granted("a", None, None)),
-        ({"access_token": "a", "expires_in": 10**400}, wire.Granted("a", None, 10**400)),
+        ({"access_token": "a", "refresh_token": "r", "expires_in": 3600}, Granted("a", "r", 3600)),
+        ({"access_token": "a"}, Granted("a", None, None)),
+        ({"access_token": "a", "refresh_token": "", "expires_in": None}, Granted("a", None, None)),
+        ({"access_token": "a", "refresh_token": 5, "expires_in": "soon"}, Granted("a", None, None)),
+        ({"access_token": "a", "expires_in": 10**400}, Granted("a", None, 10**400)),
     ],
 )
-def test_a_new_pair_is_kept_whatever_else_is_odd(answer: dict[str, Any], granted: wire.Granted) -> None:
-    assert wire.read_granted(json.dumps(answer).encode()) == granted
+def test_a_new_pair_is_kept_whatever_else_is_odd(answer: dict[str, Any], granted: Granted) -> None:
+    assert read_granted(json.dumps(answer).encode()) == granted
 
 
 def test_an_empty_access_token_is_none() -> None:
-    with pytest.raises(wire.Malformed):
-        wire.read_granted(b'{"access_token":""}')
+    with pytest.raises(Malformed):
+        read_granted(b'{"access_token":""}')
 
 
 def test_tokens_are_shown_by_no_representation() -> None:
-    assert "marker" not in repr(wire.Granted("marker", "marker", 5))
+    assert "marker" not in repr(Granted("marker", "marker", 5))
 
 
 @pytest.mark.parametrize(
@@ -610,7 +616,7 @@ def test_tokens_are_shown_by_no_representation() -> None:
     ],
 )
 def test_the_error_code_of_a_refresh_is_one_plain_word(body: bytes, error: str | None) -> None:
-    assert wire.read_token_error(body) == error
+    assert read_token_error(body) == error
 
 
 def test_msgspec_still_keeps_raw_values_byte_for_byte() -> None:

@@ -1,0 +1,57 @@
+"""The bodies that the application last wrote, as it stored them."""
+
+import re
+
+import msgspec
+from msgspec import Raw, Struct
+
+from reconciler.cronofy.wire.malformed import UNDECODABLE
+from reconciler.cronofy.wire.times import stored_time
+from reconciler.domain.event import NO_BODY, BodyState, StoredBody
+from reconciler.domain.ids import EventId
+from reconciler.domain.times import TimeUnreadable
+
+
+class _StoredBody(Struct):
+    event_id: Raw = Raw()
+    start: Raw = Raw()
+    end: Raw = Raw()
+    tzid: Raw = Raw()
+    conferencing: Raw = Raw()
+
+
+_TEXT = msgspec.json.Decoder(str)
+_STORED_BODY = msgspec.json.Decoder(_StoredBody)
+
+_CONFERENCING_PLACE = re.compile(rb"\s*(\{|null|$)")
+
+
+def stored_body(text: str | None, event_id: EventId) -> StoredBody:
+    """What a decision needs to know of the body the application last wrote, `text` as it is stored.
+
+    Times without an offset take their own `tzid`, else the body's, else UTC.
+    """
+    if text is None:
+        return NO_BODY
+    try:
+        body = _STORED_BODY.decode(text)
+    except UNDECODABLE:
+        return StoredBody(BodyState.NOT_AN_OBJECT)
+    if _text_or_none(body.event_id) != event_id:
+        return StoredBody(BodyState.OTHER_EVENT)
+    if not _CONFERENCING_PLACE.match(bytes(body.conferencing)):
+        return StoredBody(BodyState.CONFERENCING_UNREADABLE)
+    tzid = _text_or_none(body.tzid)
+    try:
+        start, start_tzid = stored_time(body.start, tzid)
+        end, _ = stored_time(body.end, tzid)
+    except TimeUnreadable:
+        return StoredBody(BodyState.TIMES_UNREADABLE, tzid=tzid)
+    return StoredBody(BodyState.USABLE, start, end, tzid or start_tzid)
+
+
+def _text_or_none(raw: Raw) -> str | None:
+    try:
+        return _TEXT.decode(raw)
+    except UNDECODABLE:
+        return None
