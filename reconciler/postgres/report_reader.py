@@ -11,24 +11,9 @@ from reconciler.domain.cause import SETTLED, Cause
 from reconciler.domain.ids import ProfileId
 from reconciler.domain.outage import Aftermath
 from reconciler.domain.remedy import NoticeKind, ProviderChange
-from reconciler.domain.report import (
-    Asked,
-    AtRisk,
-    Delivery,
-    Header,
-    Lines,
-    Linked,
-    Owner,
-    Period,
-    Repaired,
-    RepairStatus,
-    Report,
-    RunFacts,
-    Unread,
-    Waiting,
-    fold,
-    owner,
-)
+from reconciler.domain.report import Header, Period, Report, RunFacts, fold
+from reconciler.domain.report_lines import Asked, AtRisk, Lines, Linked, Owner, Repaired, Unread, Waiting, owner
+from reconciler.domain.report_words import Delivery, RepairStatus
 from reconciler.postgres.pool import Connection, Pool, speaking_plainly
 from reconciler.postgres.rows import key_of
 from reconciler.postgres.statements import statements

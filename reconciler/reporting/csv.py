@@ -9,21 +9,15 @@ import io
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from reconciler.domain.report import (
+from reconciler.domain.report import CustomerSection, ManagerSection, Report
+from reconciler.domain.report_lines import AtRisk, Owner, Repaired, Unread, Waiting
+from reconciler.domain.report_words import (
     ACTOR_TEXT,
     CHANGE_TEXT,
     DELIVERY_TEXT,
     NOTICE_TEXT,
     REPAIR_STATUS_TEXT,
-    AtRisk,
-    CustomerSection,
-    ManagerSection,
     NextStep,
-    Owner,
-    Repaired,
-    Report,
-    Unread,
-    Waiting,
     provider_text,
 )
 

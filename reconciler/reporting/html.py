@@ -5,7 +5,8 @@ from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from reconciler.domain.report import (
+from reconciler.domain.report import SOON, Period, Report
+from reconciler.domain.report_words import (
     ACTOR_TEXT,
     CAUSE_TITLE,
     CHANGE_TEXT,
@@ -14,10 +15,7 @@ from reconciler.domain.report import (
     NOTICE_TEXT,
     REPAIR_STATUS_TEXT,
     RUN_STATUS_TEXT,
-    SOON,
-    Period,
     RepairStatus,
-    Report,
     provider_text,
 )
 

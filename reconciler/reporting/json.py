@@ -5,21 +5,9 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from reconciler.domain.report import (
-    NOTICE_TEXT,
-    Asked,
-    AtRisk,
-    CustomerSection,
-    Header,
-    ManagerSection,
-    NextStep,
-    Owner,
-    Period,
-    Repaired,
-    Report,
-    Unread,
-    Waiting,
-)
+from reconciler.domain.report import CustomerSection, Header, ManagerSection, Period, Report
+from reconciler.domain.report_lines import Asked, AtRisk, Owner, Repaired, Unread, Waiting
+from reconciler.domain.report_words import NOTICE_TEXT, NextStep
 
 Json = dict[str, Any]
 

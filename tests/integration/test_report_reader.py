@@ -12,18 +12,9 @@ from reconciler.domain.audit import AuditEntry, AuditTag
 from reconciler.domain.cause import Cause
 from reconciler.domain.ids import AccountId, CalendarId, EventId, EventKey
 from reconciler.domain.remedy import NoticeKind, ProviderChange
-from reconciler.domain.report import (
-    RUN_STATUS_TEXT,
-    AtRisk,
-    Delivery,
-    Linked,
-    Repaired,
-    RepairStatus,
-    Report,
-    RunFacts,
-    Unread,
-    Waiting,
-)
+from reconciler.domain.report import Report, RunFacts
+from reconciler.domain.report_lines import AtRisk, Linked, Repaired, Unread, Waiting
+from reconciler.domain.report_words import RUN_STATUS_TEXT, Delivery, RepairStatus
 from reconciler.ports import WrongConfiguration
 from reconciler.postgres import audit_log
 from reconciler.postgres.pool import Connection, Pool, open_pool

@@ -17,7 +17,9 @@ from reconciler.domain.cause import Cause
 from reconciler.domain.ids import AccountId, CalendarId, EventId, EventKey, ProfileId
 from reconciler.domain.outage import Aftermath
 from reconciler.domain.remedy import REMEDY_NAMES, NoticeKind, ProviderChange, Reupsert
-from reconciler.domain.report import (
+from reconciler.domain.report import Header, Period, Report, RunFacts, Tally, fold
+from reconciler.domain.report_lines import Asked, AtRisk, Lines, Linked, Owner, Repaired, Unread, Waiting, owner
+from reconciler.domain.report_words import (
     ACTOR_TEXT,
     CAUSE_TEXT,
     CAUSE_TITLE,
@@ -29,24 +31,9 @@ from reconciler.domain.report import (
     STEP_TEXT,
     UNREAD_OTHERWISE,
     Actor,
-    Asked,
-    AtRisk,
     Delivery,
-    Header,
-    Lines,
-    Linked,
-    Owner,
-    Period,
-    Repaired,
     RepairStatus,
-    Report,
-    RunFacts,
     Step,
-    Tally,
-    Unread,
-    Waiting,
-    fold,
-    owner,
 )
 from reconciler.reporting import FORMATS, render
 from reconciler.reporting.csv import COLUMNS, safe
