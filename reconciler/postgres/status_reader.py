@@ -14,6 +14,8 @@ from reconciler.postgres.pool import Pool, speaking_plainly
 from reconciler.postgres.statements import statements
 
 _SQL = statements("status")
+_HELD_BACK = statements("runs")["held_back"]
+"""The very words with which the run itself ends."""
 
 _BACKLOG_S = 1.0
 """Requests that far behind their turn are waiting for the allowance."""
@@ -32,7 +34,10 @@ class StatusReader:
         self._due = due
 
     async def status(self, now: datetime, client_id: str | None) -> dict[str, Any]:
-        """Runs under way, due work, budget, open notices and incidents, as plain values."""
+        """Runs under way and the last one, due work, budget, open notices and incidents, as plain values.
+
+        `held_back` of a run names the limits that held back writes, those of single accounts included.
+        """
         with speaking_plainly():
             async with self._pool.acquire() as connection, connection.transaction(readonly=True):
                 runs = await connection.fetch(_SQL["runs_under_way"], now)
@@ -41,16 +46,17 @@ class StatusReader:
                 notices = await connection.fetch(_SQL["open_notices"])
                 incidents = await connection.fetch(_SQL["open_incidents"])
                 last = await connection.fetchrow(_SQL["last_finished"])
+                told = {r["run_id"]: await connection.fetchval(_HELD_BACK, r["run_id"]) for r in (*runs, last) if r}
                 budget = await connection.fetchrow(_SQL["budget"], client_key(client_id)) if client_id else None
         waits = _waits(budget, waiting, [i["provider_name"] for i in incidents])
         return {
             "now": now,
-            "runs": [_under_way(r, now, waits) for r in runs],
+            "runs": [{**_under_way(r, now, waits), "held_back": told[r["run_id"]]} for r in runs],
             "due": dict(due) if due else {},
             "budget": dict(budget) if budget else None,
             "notices": {n["kind"]: {"notices": n["notices"], "events": n["events"]} for n in notices},
             "incidents": [dict(i) for i in incidents],
-            "last_run": dict(last) if last else None,
+            "last_run": {**dict(last), "held_back": told[last["run_id"]]} if last else None,
         }
 
     async def event(self, key: EventKey) -> dict[str, Any] | None:

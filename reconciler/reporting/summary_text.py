@@ -78,6 +78,7 @@ def status_text(status: Mapping[str, Any]) -> str:
             f"last run {last['run_id']}: {last['status']}, finished {last['finished_at']:%Y-%m-%d %H:%M:%S} UTC"
             + _spent(last["requests"])
         )
+        lines += _held_back(last)
     if budget := status["budget"]:
         held = f", held for {budget['held_for_seconds']:.0f} s after a 429" if budget["held_for_seconds"] else ""
         lines.append(f"request budget: pace {budget['pace']:.0%}{held}")
@@ -105,5 +106,9 @@ def _run_lines(run: Mapping[str, Any]) -> list[str]:
         lines.append(f"  expected end {run['expected_end']:%Y-%m-%d %H:%M:%S} UTC, at the pace so far")
     lines += [f"  waits for {what}" for what in run["waits_for"]]
     if run["refusal"]:
-        lines.append(f"  writes nothing more: {run['refusal']}")
-    return lines
+        return [*lines, f"  writes nothing more: {run['held_back']}"]
+    return lines + _held_back(run)
+
+
+def _held_back(run: Mapping[str, Any]) -> list[str]:
+    return [f"  held back: {run['held_back']}"] if run["held_back"] else []

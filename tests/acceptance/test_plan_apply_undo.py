@@ -121,6 +121,66 @@ async def test_several_accounts_over_their_limit_are_counted(program: Program, t
     assert writes(town) == 0
 
 
+@pytest.mark.parametrize("accounts, others", [(1, ""), (3, "; so it is with 2 more")])
+async def test_status_names_the_soonest_account_that_the_last_run_held_back(
+    program: Program, town: Town, accounts: int, others: str
+) -> None:
+    (soonest, *_), *_ = [lost(town, 2) for _ in range(accounts)]
+    town.move_in()
+    refused = await program("run", "--json", env={**BOLD, "RECONCILER_MAX_REPAIRS_PER_ACCOUNT": "1"})
+    told, data = (await program("status")).out, (await program("status", "--json")).json
+    why = data["last_run"]["held_back"]
+    assert why.startswith("RECONCILER_MAX_REPAIRS_PER_ACCOUNT allows 1 repairs of one account in a run"), why
+    assert why.endswith(f"of {soonest.row['account_id']} 0 are done and 2 more were to follow{others}"), why
+    assert why in refused.complaints[-1], "in the words of the run itself"
+    assert f"  held back: {why}\n" in told
+
+
+async def test_status_says_that_a_limit_held_back_everybody_in_the_last_run(program: Program, town: Town) -> None:
+    events = lost(town, 1) + lost(town, 1)
+    town.move_in()
+    refused = await program("run", env={**BOLD, "RECONCILER_MAX_REPAIRS": "1"})
+    assert (refused.code, sum(written(events))) == (4, 1), refused
+    told, data = (await program("status")).out, (await program("status", "--json")).json
+    assert "RECONCILER_MAX_REPAIRS" in data["last_run"]["held_back"]
+    assert f"  held back: {data['last_run']['held_back']}\n" in told
+
+
+async def test_status_says_nothing_of_limits_that_held_back_nothing(program: Program, town: Town) -> None:
+    lost(town, 2)
+    town.move_in()
+    assert (await program("run", env=BOLD)).code == 0
+    told, data = (await program("status")).out, (await program("status", "--json")).json
+    assert data["last_run"]["held_back"] is None
+    assert "held back" not in told
+
+
+@pytest.mark.parametrize(
+    "limit, words, others_written",
+    [("RECONCILER_MAX_REPAIRS_PER_ACCOUNT", "held back", 1), ("RECONCILER_MAX_REPAIRS", "writes nothing more", 0)],
+)
+async def test_status_names_the_limit_that_a_run_under_way_has_met(
+    program: Program, town: Town, limit: str, words: str, others_written: int
+) -> None:
+    too_many, waiting = lost(town, 2), lost(town, 1)
+    town.move_in()
+    reading = town.world.faults.add(
+        Fault("hold", match_path="^/v1/events", account_id=waiting[0].resident.account.account_id)
+    )
+    running = await program.start("run", env={**BOLD, limit: "1"})
+    met = (
+        "SELECT 1 FROM reconciler.runs r JOIN reconciler.run_units u USING (run_id)"
+        " WHERE coalesce(r.refusal, u.refusal) IS NOT NULL"
+    )
+    await running.until(lambda: bool(town.query(met)))
+    told, (run,) = (await program("status")).out, (await program("status", "--json")).json["runs"]
+    town.world.faults.remove(reading)
+    assert limit in run["held_back"]
+    assert f"  {words}: {run['held_back']}\n" in told
+    assert (await running.end()).code == 4
+    assert (written(too_many), written(waiting)) == ([0, 0], [others_written])
+
+
 async def test_the_limit_of_an_account_is_the_same_after_a_resumption(program: Program, town: Town) -> None:
     first, second = lost(town, 2)
     town.move_in()
