@@ -17,7 +17,7 @@ from yarl import URL
 
 from reconciler.cronofy import errors
 from reconciler.cronofy.breaker import Breaker
-from reconciler.cronofy.errors import CallFailed
+from reconciler.cronofy.errors import Asked, CallFailed
 from reconciler.cronofy.grants import Grants
 from reconciler.cronofy.hosts import Host, Hosts
 from reconciler.cronofy.pacing import Pacer
@@ -145,7 +145,7 @@ class CronofyClient:
         host = self._hosts.of(who.data_center)
         return _parsed(await self._get(who, "userinfo", host.userinfo), read_userinfo)
 
-    async def _get(self, who: Credentials, kind: str, url: URL) -> Answer:
+    async def _get(self, who: Credentials, kind: Asked, url: URL) -> Answer:
         async def once(access: str, attempt: int) -> Answer:
             request = Request(kind, "GET", url, {"Authorization": f"Bearer {access}"})
             return await self._transport.once(request, who.account_id, attempt)
@@ -207,7 +207,9 @@ class CronofyClient:
             if len(left) > 1 and answer.ok:
                 await self._heard(answer, left, attempt)
             elif len(left) == 1 and answer.status != HTTPStatus.UNAUTHORIZED:
-                left[0].outcome = errors.of_written(answer.status, read_error_keys(answer.body), Applied())
+                left[0].outcome = errors.of_written(
+                    answer.status, answer.host, answer.asked, read_error_keys(answer.body), Applied()
+                )
             return answer
 
         try:
@@ -241,12 +243,12 @@ class CronofyClient:
             return
         put_off: CallFailed | None = None
         for write, entry in zip(left, entries, strict=True):
-            failure = errors.of_status(entry.status, answer.host, None)
+            failure = errors.of_status(entry.status, answer.host, answer.asked, None)
             if isinstance(failure, errors.Throttled):
                 if put_off is None or failure.kind == "rate_limited":
                     put_off = failure
             else:
-                write.outcome = errors.of_written(entry.status, entry.keys, Applied())
+                write.outcome = errors.of_written(entry.status, answer.host, answer.asked, entry.keys, Applied())
         if put_off is None:
             return
         if put_off.kind == "rate_limited":
@@ -262,7 +264,9 @@ class CronofyClient:
             return
         keys = read_error_keys(answer.body)
         for write in left:
-            write.outcome = errors.of_written(answer.status, keys, InDoubt("no answer to this entry"))
+            write.outcome = errors.of_written(
+                answer.status, answer.host, answer.asked, keys, InDoubt("no answer to this entry")
+            )
 
 
 def _prepared(request: UpsertRequest) -> Outcome | _Write:
@@ -283,8 +287,8 @@ def _upsert(host: Host, access: str, writes: Sequence[_Write]) -> Request:
 
 def _parsed(answer: Answer, read: Callable[[bytes], T]) -> T:
     if not answer.ok:
-        raise errors.of_refused_read(answer.status, answer.host, read_error_keys(answer.body))
+        raise errors.of_refused_read(answer.status, answer.host, answer.asked, read_error_keys(answer.body))
     try:
         return read(answer.body)
     except Malformed as error:
-        raise AccountUnreadable("malformed", f"{answer.host}: {error}") from None
+        raise AccountUnreadable("malformed", f"{answer.text}, but {error}") from None

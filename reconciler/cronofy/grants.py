@@ -250,9 +250,9 @@ def _granted(answer: Answer) -> Granted:
     try:
         granted = read_granted(answer.body)
     except Malformed as error:
-        raise AnswerLost("malformed", f"{answer.host}: {error}") from None
+        raise AnswerLost("malformed", f"{answer.text}, but {error}") from None
     if not _sendable(granted.access):
-        raise AnswerLost("malformed", f"{answer.host}: the access token holds characters no header may hold")
+        raise AnswerLost("malformed", f"{answer.text}, but the access token holds characters no header may hold")
     return granted
 
 
@@ -263,7 +263,7 @@ def _refused(answer: Answer) -> Exception:
     if error == "invalid_client" or answer.status == HTTPStatus.UNAUTHORIZED:
         return ClientRejected("Cronofy rejects RECONCILER_CRONOFY_CLIENT_ID / RECONCILER_CRONOFY_CLIENT_SECRET")
     said = f" ({error})" if error else ""
-    return AccountUnreadable("token_refused", f"{answer.host}: the refresh was answered {answer.status}{said}")
+    return AccountUnreadable("token_refused", f"{answer.text}{said}")
 
 
 def _sendable(access: str) -> bool:

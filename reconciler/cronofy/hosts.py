@@ -57,7 +57,9 @@ class Host:
                 return url
         except ValueError:
             pass
-        raise AccountUnreadable("foreign_next_page", f"{self._base.host}: next_page lies outside this origin")
+        raise AccountUnreadable(
+            "foreign_next_page", f"Cronofy ({self._base.host}) named a next page outside its own origin"
+        )
 
 
 def _origin(url: URL) -> tuple[str, str, int | None]:

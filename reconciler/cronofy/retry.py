@@ -80,4 +80,8 @@ async def _again(
         sleep=sleep,
         reraise=True,
     )
-    return await retrying(attempt)
+    try:
+        return await retrying(attempt)
+    except CallFailed as failure:
+        failure.attempts = attempts
+        raise

@@ -16,7 +16,7 @@ from yarl import URL
 import reconciler
 from reconciler.cronofy import errors, limits
 from reconciler.cronofy.breaker import Breaker
-from reconciler.cronofy.errors import CallFailed
+from reconciler.cronofy.errors import Asked, CallFailed
 from reconciler.cronofy.pacing import Pacer
 from reconciler.cronofy.retry import Chance, Sleep, T, Worth, repeat
 from reconciler.domain.ids import AccountId
@@ -105,7 +105,7 @@ def _timeout(settings: ClientSettings) -> aiohttp.ClientTimeout:
 class Request:
     """What to send. `kind` and `cost` are for the allowance and the count; an answer's body may be of no interest."""
 
-    kind: str
+    kind: Asked
     method: str
     url: URL = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
@@ -120,12 +120,26 @@ class Answer:
 
     status: int
     host: str
+    asked: Asked
     body: bytes = field(repr=False)
+
+    @property
+    def text(self) -> str:
+        """What messages say of it."""
+        return errors.answered(self.status, self.host, self.asked)
 
     @property
     def ok(self) -> bool:
         """Whether it is a success."""
         return errors.is_success(self.status)
+
+
+class _Broken(Exception):
+    """The connection broke. aiohttp does not know it, and so does not send again by itself."""
+
+    def __init__(self, error: aiohttp.ClientError) -> None:
+        super().__init__()
+        self.error = error
 
 
 async def _sent_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
@@ -135,8 +149,8 @@ async def _sent_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHand
     except aiohttp.ClientConnectorError:
         raise
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        failure = errors.of_exception(error, request.url.host or "")
-    raise failure
+        broken = _Broken(error)
+    raise broken
 
 
 class Transport:
@@ -179,9 +193,7 @@ class Transport:
     async def given_up(self, failure: CallFailed) -> AccountUnreadable | ApiUnreachable:
         """What it means that no attempt brought an answer: for this account, or for the run."""
         if self._breaker.is_open(exhausted=True) and not await self._shows_life():
-            return ApiUnreachable(
-                f"Cronofy cannot be reached at {failure}; check RECONCILER_CRONOFY_URL and the network"
-            )
+            return ApiUnreachable(f"Cronofy cannot be reached: {failure}; check RECONCILER_CRONOFY_URL and the network")
         return errors.unreadable(failure)
 
     async def _shows_life(self) -> bool:
@@ -200,7 +212,7 @@ class Transport:
                 async with asyncio.timeout(_SIGN_OF_LIFE_SECONDS):
                     outcome = await self._exchange(witness, host)
             except TimeoutError:
-                outcome = errors.AnswerLost("timeout", f"{host}: no answer in time")
+                outcome = errors.of_exception(TimeoutError(), host, witness.kind)
             if isinstance(outcome, CallFailed) and not isinstance(outcome, errors.Unusable):
                 if outcome.kind == "rate_limited":
                     await self.throttled(outcome, 1)
@@ -210,7 +222,7 @@ class Transport:
             self._breaker.answered(host)
             return True
 
-    async def pace(self, kind: str, cost: int, attempt: int) -> None:
+    async def pace(self, kind: Asked, cost: int, attempt: int) -> None:
         """Wait until the allowance lets a request start, and count it."""
         await self._pacer.pace(kind, cost, attempt=attempt)
 
@@ -266,14 +278,17 @@ class Transport:
             ) as response:
                 status = response.status
                 if errors.is_success(status) and request.body_matters:
-                    body = await self._whole_body(response, host)
+                    body = await self._whole_body(response, host, request.kind)
                 else:
                     body = await self._some_body(response)
-                return errors.of_status(status, host, self._asked_wait(response)) or Answer(status, host, body)
+                wait = self._asked_wait(response)
+                return errors.of_status(status, host, request.kind, wait) or Answer(status, host, request.kind, body)
         except CallFailed as failure:
             return failure
+        except _Broken as broken:
+            return errors.of_exception(broken.error, host, request.kind)
         except (aiohttp.ClientError, OSError) as error:
-            return errors.of_exception(error, host)
+            return errors.of_exception(error, host, request.kind)
 
     def _asked_wait(self, response: aiohttp.ClientResponse) -> float | None:
         asked = response.headers.get("Retry-After")
@@ -281,18 +296,18 @@ class Transport:
             return None
         return limits.retry_after(asked, limits.http_date(response.headers.get("Date")) or self._clock.now())
 
-    async def _whole_body(self, response: aiohttp.ClientResponse, host: str) -> bytes:
+    async def _whole_body(self, response: aiohttp.ClientResponse, host: str, asked: Asked) -> bytes:
         length = response.content_length
         if length is not None and length > self._max_bytes:
             response.close()
-            raise errors.too_large(host, self._max_bytes)
+            raise errors.too_large(host, asked, self._max_bytes)
         chunks: list[bytes] = []
         size = 0
         while chunk := await response.content.readany():
             size += len(chunk)
             if size > self._max_bytes:
                 response.close()
-                raise errors.too_large(host, self._max_bytes)
+                raise errors.too_large(host, asked, self._max_bytes)
             chunks.append(chunk)
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 

@@ -1,6 +1,7 @@
 """Bad days: a limit below the one configured, faults at random, accounts that are broken, a Cronofy that is away."""
 
 import asyncio
+import json
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -223,6 +224,36 @@ async def test_broken_accounts_at_the_very_end_are_no_outage(program: Program, t
     assert done.code == PARTIAL, done.err
     assert done.json["accounts"] == {"due": 12, "done": 4, "failed": 8, "parked": 0, "left": 0}
     assert expected.wrong(town) == {}
+
+
+WRITE_ANSWERED = "Cronofy (127.0.0.1) answered 500 to POST /v1/calendars/CALENDAR_ID/events"
+
+
+@pytest.mark.parametrize(
+    "path, kind, message",
+    [
+        ("^/v1/events", "server_error", "Cronofy (127.0.0.1) answered 500 to GET /v1/events, 4 attempts"),
+        ("^/v1/userinfo", "server_error", "Cronofy (127.0.0.1) answered 500 to GET /v1/userinfo, 4 attempts"),
+        ("^/v1/calendars/", "write_in_doubt", f"the answer to a re-upsert was lost: {WRITE_ANSWERED}"),
+    ],
+)
+async def test_what_failed_is_told_by_what_was_asked_and_how_often(
+    program: Program, town: Town, path: str, kind: str, message: str
+) -> None:
+    people(town, 4)
+    who = town.resident("Imke")
+    who.connect()
+    event = who.event("pro_gone", age=DAYS_AGO, stuck=True)
+    town.move_in()
+    account_id = who.account.account_id
+    town.world.faults.add(Fault("status", status=500, body="private", account_id=account_id, match_path=path))
+    done = await program("run", "--json", env=BOLD)
+    assert done.code == PARTIAL, done
+    assert done.json["errors"] == [{"account_id": account_id, "kind": kind, "message": message}]
+    (left,) = [json.loads(line) for line in done.err.splitlines() if "account left" in line]
+    assert (left["kind"], left["why"]) == (kind, message)
+    story = (await program("explain", *event.key)).out
+    assert (WRITE_ANSWERED in story) == (WRITE_ANSWERED in message), story
 
 
 # ---------------------------------------------------------------- Cronofy as a whole is away

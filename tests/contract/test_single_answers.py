@@ -59,7 +59,7 @@ def an_upsert() -> UpsertRequest:
         (422, "<html>no</html>", Rejected(422)),
         (404, "", Rejected(404)),
         (423, '{"locked": true}', Rejected(423)),
-        (500, "", InDoubt("api-de.cronofy.com: 500")),
+        (500, "", InDoubt("Cronofy (api-de.cronofy.com) answered 500 to POST /v1/calendars/CALENDAR_ID/events")),
     ],
     ids=["accepted", "profile refused", "html", "calendar unknown", "locked", "server error"],
 )

@@ -3,6 +3,7 @@
 import errno
 import socket
 from datetime import date
+from typing import get_args
 
 import aiohttp
 import pytest
@@ -168,42 +169,62 @@ def refused(number: int | None) -> aiohttp.ClientConnectorError:
 @pytest.mark.parametrize(
     "error, kind, failure, message",
     [
-        (aiohttp.ConnectionTimeoutError("marker"), errors.NotSent, "unreachable", "h: no connection in time"),
-        (refused(errno.ECONNREFUSED), errors.NotSent, "unreachable", "h: connection refused"),
-        (refused(None), errors.NotSent, "unreachable", "h: no connection"),
+        (
+            aiohttp.ConnectionTimeoutError("marker"),
+            errors.NotSent,
+            "unreachable",
+            "no connection to Cronofy (h) in time for GET /v1/events",
+        ),
+        (
+            refused(errno.ECONNREFUSED),
+            errors.NotSent,
+            "unreachable",
+            "no connection to Cronofy (h) for GET /v1/events: connection refused",
+        ),
+        (refused(None), errors.NotSent, "unreachable", "no connection to Cronofy (h) for GET /v1/events"),
         (
             aiohttp.ClientConnectorDNSError(PLACE, socket.gaierror(-2, "marker")),
             errors.NotSent,
             "unreachable",
-            "h: the name cannot be resolved",
+            "no connection to Cronofy (h) for GET /v1/events: its name is not resolved",
         ),
         (
             aiohttp.ClientConnectorCertificateError(PLACE, Exception("marker")),
             errors.NotSent,
             "unreachable",
-            "h: no trusted TLS connection",
+            "no connection to Cronofy (h) with trusted TLS for GET /v1/events",
         ),
-        (TimeoutError(), errors.AnswerLost, "timeout", "h: no answer in time"),
-        (aiohttp.SocketTimeoutError("marker"), errors.AnswerLost, "timeout", "h: no answer in time"),
-        (aiohttp.InvalidURL("marker"), errors.Unusable, "malformed", "h: an address that cannot be asked"),
+        (TimeoutError(), errors.AnswerLost, "timeout", "Cronofy (h) did not answer GET /v1/events in time"),
+        (
+            aiohttp.SocketTimeoutError("marker"),
+            errors.AnswerLost,
+            "timeout",
+            "Cronofy (h) did not answer GET /v1/events in time",
+        ),
+        (
+            aiohttp.InvalidURL("marker"),
+            errors.Unusable,
+            "malformed",
+            "Cronofy (h) cannot be asked GET /v1/events at such an address",
+        ),
         (
             aiohttp.ClientPayloadError("marker"),
             errors.AnswerLost,
             "connection_lost",
-            "h: the connection broke before the answer was complete",
+            "the connection to Cronofy (h) broke before GET /v1/events was answered wholly",
         ),
         (
             ConnectionResetError("marker"),
             errors.AnswerLost,
             "connection_lost",
-            "h: the connection broke before the answer was complete",
+            "the connection to Cronofy (h) broke before GET /v1/events was answered wholly",
         ),
     ],
 )
 def test_exceptions_become_our_own_in_our_own_words(
     error: aiohttp.ClientError | OSError, kind: type[errors.CallFailed], failure: str, message: str
 ) -> None:
-    made = errors.of_exception(error, "h")
+    made = errors.of_exception(error, "h", "events")
     assert (type(made), made.kind, str(made)) == (kind, failure, message)
 
 
@@ -212,19 +233,19 @@ def test_exceptions_become_our_own_in_our_own_words(
     [
         (200, (), Applied()),
         (202, (), Applied()),
-        (302, (), InDoubt("answered 302")),
-        (401, (), Unsent("answered 401")),
+        (302, (), InDoubt("Cronofy (h) answered 302 to POST /v1/batch")),
+        (401, (), Unsent("Cronofy (h) answered 401 to POST /v1/batch")),
         (402, (), Rejected(402)),
         (403, (), Rejected(403)),
         (404, (), Rejected(404)),
-        (408, (), Unsent("answered 408")),
+        (408, (), Unsent("Cronofy (h) answered 408 to POST /v1/batch")),
         (422, ("errors.required",), Rejected(422, ("errors.required",))),
         (423, (), Rejected(423)),
-        (500, (), InDoubt("answered 500")),
+        (500, (), InDoubt("Cronofy (h) answered 500 to POST /v1/batch")),
     ],
 )
 def test_what_became_of_a_write(status: int, keys: tuple[str, ...], outcome: object) -> None:
-    assert errors.of_written(status, keys, Applied()) == outcome
+    assert errors.of_written(status, "h", "batch", keys, Applied()) == outcome
 
 
 @pytest.mark.parametrize(
@@ -242,14 +263,22 @@ def test_a_write_without_an_answer_is_in_doubt_unless_nothing_was_carried_out(
     assert errors.of_unwritten(failure) == outcome
 
 
+@pytest.mark.parametrize("asked", get_args(errors.Asked))
+def test_every_request_has_an_endpoint_to_be_named_by(asked: errors.Asked) -> None:
+    assert str(errors.of_status(503, "h", asked, None)) == f"Cronofy (h) answered 503 to {errors.ENDPOINTS[asked]}"
+
+
 def test_a_refused_read_names_status_and_keys() -> None:
-    assert isinstance(errors.of_refused_read(403, "h"), AccountUnauthorized)
-    redirected = errors.of_refused_read(302, "h")
-    refused_read = errors.of_refused_read(422, "h", ("errors.required",))
+    assert isinstance(errors.of_refused_read(403, "h", "events"), AccountUnauthorized)
+    redirected = errors.of_refused_read(302, "h", "events")
+    refused_read = errors.of_refused_read(422, "h", "events", ("errors.required",))
     assert isinstance(redirected, AccountUnreadable)
     assert isinstance(refused_read, AccountUnreadable)
     assert redirected.kind == "redirected"
-    assert (refused_read.kind, str(refused_read)) == ("refused", "h: 422 (errors.required)")
+    assert (refused_read.kind, str(refused_read)) == (
+        "refused",
+        "Cronofy (h) answered 422 to GET /v1/events (errors.required)",
+    )
 
 
 # ---------------------------------------------------------------- when Cronofy is away
