@@ -76,6 +76,14 @@ async def both(program: Program, *words: str, env: dict[str, str]) -> tuple[Runn
     return first, second
 
 
+async def sharing(program: Program, town: Town, *, answers: int, latency: float = 0.3) -> tuple[Running, Running]:
+    """Two processes in the middle of a run that they share: Cronofy has given so many answers, each after that long."""
+    town.world.settings.latency = latency
+    one, other = await both(program, *RUN, env=SHARED)
+    await other.until(lambda: answered(town) >= answers)
+    return one, other
+
+
 async def test_two_processes_share_a_run_and_read_every_account_once(program: Program, town: Town) -> None:
     repaired = people(town, 900, to_repair=6)
     town.world.settings.latency = 0.02
@@ -95,9 +103,7 @@ async def test_two_processes_share_a_run_and_read_every_account_once(program: Pr
 
 async def test_a_killed_process_is_covered_by_the_other_within_a_heartbeat(program: Program, town: Town) -> None:
     people(town, 60)
-    town.world.settings.latency = 0.3
-    dying, living = await both(program, *RUN, env=SHARED)
-    await living.until(lambda: answered(town) >= 20)
+    dying, living = await sharing(program, town, answers=20)
     dying.signal(signal.SIGKILL)
     killed = time.monotonic()
     done = await living.end()
@@ -113,10 +119,8 @@ async def test_a_killed_process_is_covered_by_the_other_within_a_heartbeat(progr
 
 async def test_when_all_die_a_new_process_of_the_key_finishes(program: Program, town: Town) -> None:
     repaired = people(town, 30, to_repair=4)
-    town.world.settings.latency = 0.3
     town.world.settings.generation_delay = 0
-    dying = await both(program, *RUN, env=SHARED)
-    await dying[0].until(lambda: answered(town) >= 20)
+    dying = await sharing(program, town, answers=20)
     for running in dying:
         running.signal(signal.SIGKILL)
     for running in dying:
@@ -152,9 +156,7 @@ async def test_an_abandoned_shared_run_is_closed_by_the_next_and_can_be_resumed(
 
 async def test_a_process_told_to_stop_leaves_the_run_to_the_others(program: Program, town: Town) -> None:
     people(town, 60)
-    town.world.settings.latency = 0.3
-    leaving, staying = await both(program, *RUN, env=SHARED)
-    await staying.until(lambda: answered(town) >= 12)
+    leaving, staying = await sharing(program, town, answers=12)
     leaving.signal(signal.SIGTERM)
     told = time.monotonic()
     left = await leaving.end()
@@ -169,9 +171,7 @@ async def test_a_process_told_to_stop_leaves_the_run_to_the_others(program: Prog
 
 async def test_when_all_are_told_to_stop_the_last_closes_the_books(program: Program, town: Town) -> None:
     people(town, 60)
-    town.world.settings.latency = 0.3
-    leaving = await both(program, *RUN, env=SHARED)
-    await leaving[0].until(lambda: answered(town) >= 12)
+    leaving = await sharing(program, town, answers=12)
     for running in leaving:
         running.signal(signal.SIGTERM)
     left = [await running.end() for running in leaving]
@@ -200,10 +200,8 @@ async def test_a_deadline_stops_a_run(program: Program, town: Town, env: dict[st
 
 async def test_a_frozen_process_does_nothing_twice(program: Program, town: Town) -> None:
     repaired = people(town, 40, to_repair=12)
-    town.world.settings.latency = 0.2
     town.world.settings.generation_delay = 0
-    frozen, other = await both(program, *RUN, env=SHARED)
-    await other.until(lambda: answered(town) >= 8)
+    frozen, other = await sharing(program, town, answers=8, latency=0.2)
     frozen.signal(signal.SIGSTOP)
     await asyncio.sleep(2.5 * HEARTBEAT_S)
     frozen.signal(signal.SIGCONT)

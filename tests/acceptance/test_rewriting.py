@@ -160,6 +160,15 @@ async def start(program: Program) -> Running:
     return await program.start("run", "--json", env=BOLD)
 
 
+@asynccontextmanager
+async def writing(program: Program, town: Town, *, after_commit: bool = False) -> AsyncIterator[Running]:
+    """A run of the town as it is by now; while it lasts its first write is under way."""
+    town.move_in()
+    running = await start(program)
+    async with held(town, running, WRITE, after_commit=after_commit):
+        yield running
+
+
 @ENGINES
 @pytest.mark.parametrize("phase", Phase.__args__)  # type: ignore[attr-defined]
 async def test_what_is_rewritten_in_any_phase_of_a_repair_stands(
@@ -212,9 +221,7 @@ async def assert_it_converges(program: Program, town: Town, *every: Newer) -> No
 
 async def test_several_events_of_an_account_are_each_as_the_application_left_them(program: Program, town: Town) -> None:
     _, (rewritten, cancelled, kept) = to_repair(town, 3)
-    town.move_in()
-    running = await start(program)
-    async with held(town, running, WRITE, after_commit=True):
+    async with writing(program, town, after_commit=True) as running:
         rewritten.write()
         cancel(cancelled)
     done = await running.end()
@@ -227,14 +234,17 @@ async def test_several_events_of_an_account_are_each_as_the_application_left_the
     assert town.world.violations == []
 
 
-async def test_what_a_killed_run_had_under_way_is_put_right_by_the_next_one(program: Program, town: Town) -> None:
-    _, (newer,) = to_repair(town)
-    town.move_in()
-    running = await start(program)
-    async with held(town, running, WRITE):
+async def die_writing(program: Program, town: Town, newer: Newer) -> None:
+    """The application writes while our write is under way, and our process is killed over it."""
+    async with writing(program, town) as running:
         newer.write()
         running.signal(signal.SIGKILL)
         await running.end()
+
+
+async def test_what_a_killed_run_had_under_way_is_put_right_by_the_next_one(program: Program, town: Town) -> None:
+    _, (newer,) = to_repair(town)
+    await die_writing(program, town, newer)
     async with asyncio.timeout(30):
         while not newer.event.event.writes:  # noqa: ASYNC110 - what was on its way arrives after all
             await asyncio.sleep(0.01)
@@ -248,9 +258,7 @@ async def test_what_a_killed_run_had_under_way_is_put_right_by_the_next_one(prog
 
 async def test_a_newer_body_that_could_not_be_sent_is_sent_by_the_next_run(program: Program, town: Town) -> None:
     who, (newer,) = to_repair(town)
-    town.move_in()
-    running = await start(program)
-    async with held(town, running, WRITE, after_commit=True):
+    async with writing(program, town, after_commit=True) as running:
         newer.write_row()
         who.account.revoke()
     done = await running.end()
@@ -270,9 +278,7 @@ async def test_a_newer_body_that_could_not_be_sent_is_sent_by_the_next_run(progr
 
 async def test_a_newer_body_is_sent_by_the_next_run_when_a_process_dies_over_it(program: Program, town: Town) -> None:
     _, (newer,) = to_repair(town)
-    town.move_in()
-    running = await start(program)
-    async with held(town, running, WRITE, after_commit=True):
+    async with writing(program, town, after_commit=True) as running:
         newer.write_row()
         lost = town.world.faults.add(Fault("hang", match_path=WRITE, times=1))
     await running.until(lambda: lost.hits == 1)
@@ -289,12 +295,7 @@ async def test_a_newer_body_is_sent_by_the_next_run_when_a_process_dies_over_it(
 
 async def test_a_killed_write_that_was_overtaken_has_its_doubt_said(program: Program, town: Town) -> None:
     _, (newer,) = to_repair(town)
-    town.move_in()
-    running = await start(program)
-    async with held(town, running, WRITE):
-        newer.write()
-        running.signal(signal.SIGKILL)
-        await running.end()
+    await die_writing(program, town, newer)
     assert (await program("run", "--json", env=BOLD)).code == 0
     story = town.stories()[newer.event.key]
     assert story[:2] == ["repair:intended", "repair:in_doubt"], story
@@ -341,9 +342,7 @@ async def test_no_limit_holds_up_a_newer_body(program: Program, town: Town) -> N
 
 async def crossed(program: Program, town: Town, newer: Newer) -> None:
     """The application wrote Cronofy while our write was under way, and its row when that was recorded already."""
-    town.move_in()
-    running = await start(program)
-    async with held(town, running, WRITE):
+    async with writing(program, town) as running:
         newer.write_calendar()
     done = await running.end()
     assert (done.code, newer.event.event.body != newer.body) == (0, True), done
@@ -457,9 +456,7 @@ async def test_a_write_that_arrives_after_the_deletion_is_said(
     program: Program, town: Town, act: Callable[[Newer], None]
 ) -> None:
     who, (newer,) = to_repair(town)
-    town.move_in()
-    running = await start(program)
-    async with held(town, running, WRITE):
+    async with writing(program, town) as running:
         act(newer)
     done = await running.end()
     (error,) = done.json["errors"]
