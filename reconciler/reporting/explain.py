@@ -91,6 +91,8 @@ def story_text(event: Mapping[str, Any], entries: Sequence[StoredEntry], policy:
         lines.append("  nothing on record: no run has decided anything about it yet")
     for stored in entries:
         lines += _entry_lines(stored)
+    if event.get("left_at"):
+        lines.append(f"{_when(event['left_at'])}  its account was left: {event['left_kind']}: {event['left_why']}")
     last = next((e for e in reversed(entries) if e.entry.evidence and e.entry.cause), None)
     if last is not None:
         lines.append("the rules, in order, on what was read last:")

@@ -54,13 +54,21 @@ SELECT pace, greatest(0, hold_until - extract(epoch FROM clock_timestamp()))::fl
 FROM reconciler.request_budget WHERE client_key = $1;
 
 -- name: event
--- Also one that the application no longer holds: its story stays on record.
+-- Also one that the application no longer holds: its story stays on record. `left_*`: why the latest run that had its account
+-- in hand could not read or write it.
 SELECT k.calendar_id, k.event_id, coalesce(e.account_id, s.account_id) AS account_id, e.starts_at, e.profile_id,
        e.written_at, e.cancelled_at, e.event_id IS NULL AS dropped,
        s.conferencing, s.cause, s.remedy, s.read_at, s.next_read_at, s.settled_at, s.repairs, s.repaired_at,
-       s.intended_at, a.name, a.customer
+       s.intended_at, a.name, a.customer, u.error_kind AS left_kind, u.error_message AS left_why, u.finished_at AS left_at
 FROM (SELECT $1::text AS calendar_id, $2::text AS event_id) k
 LEFT JOIN reconciler.events e ON e.calendar_id = k.calendar_id AND e.event_id = k.event_id
 LEFT JOIN reconciler.event_states s ON s.calendar_id = k.calendar_id AND s.event_id = k.event_id
 LEFT JOIN reconciler.accounts a ON a.account_id = coalesce(e.account_id, s.account_id)
+LEFT JOIN LATERAL (
+    SELECT u.error_kind, u.error_message, u.finished_at
+    FROM reconciler.runs r
+    JOIN reconciler.run_units u ON u.run_id = r.run_id AND u.account_id = coalesce(e.account_id, s.account_id)
+    WHERE NOT r.dry_run AND u.finished_at IS NOT NULL
+    ORDER BY r.started_at DESC LIMIT 1
+) u ON u.error_kind IS NOT NULL
 WHERE e.event_id IS NOT NULL OR s.event_id IS NOT NULL;
