@@ -5,7 +5,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -116,12 +116,13 @@ async def open_worker(
         books = await stack.enter_async_context(open_books(settings, scope, recheck=recheck))
         locks = await Locks.open(settings.dsn())
         stack.push_async_callback(lambda: asyncio.shield(locks.close()))
+        due = DueFilter(settings.horizon, scope, recheck)
+        books = replace(books, ledger=RunLedger(books.pool, due, locks.session))
         budget = SharedBudget(books.pool, client_id, *settings.allowance)
         await locks.listen_for_holds(budget.hear_hold)
         spread = await stack.enter_async_context(_spread(settings, books, locks, budget, shared=shared))
         meter = TaskMeter()
         tokens = StoredTokens(books.pool, safe)
-        due = DueFilter(settings.horizon, scope, recheck)
         may = limits or settings.limits
         tools = Tools(
             api=CronofyClient(session, client_settings, tokens, spread.budget, meter, books.clock),

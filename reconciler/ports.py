@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Any, Protocol
+from typing import Protocol
 from uuid import UUID
 
 from reconciler.domain.audit import AuditEntry
@@ -40,6 +40,26 @@ class ClientRejected(WrongConfiguration):
 
 class DatabaseUnreachable(RunStopped):
     """Postgres does not answer or does not let us in."""
+
+
+class LocksLost(DatabaseUnreachable):
+    """The connection that held this process's locks is gone: its run may be another's by now."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the connection to Postgres that held the locks of this run was lost: another process may have the run by "
+            "now; what was recorded stands, the rest stays due"
+        )
+
+
+class StillWriting(DatabaseUnreachable):
+    """A run cannot be closed: a transaction that writes for it neither goes on nor ends."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "a process hangs in the midst of writing for this run, and keeps its transaction open in Postgres: end it, "
+            "then run again"
+        )
 
 
 class AccountUnauthorized(Exception):
@@ -314,7 +334,7 @@ class Engine(Protocol):
 
 
 class RunLedger(Protocol):
-    """The books of runs."""
+    """The books of runs. Whatever writes for a run raises `LocksLost` where this process's locks are gone."""
 
     async def of_key(self, run_key: str) -> tuple[RunRow, str] | None:
         """The run of a key and its status, if there is one."""
@@ -367,11 +387,16 @@ class RunLedger(Protocol):
         ...
 
     async def finish(
-        self, run_id: UUID, status: str, at: datetime, summary: Mapping[str, Any], entries: Sequence[AuditEntry]
-    ) -> None: ...
+        self, run: RunRow, at: datetime, incidents: Mapping[str, int], status: Callable[[Totals, str | None], str]
+    ) -> RunClosed | None:
+        """Add up and close a run's books, under a seal over every audit entry that it wrote; null if they are closed.
 
-    async def seal(self, run_id: UUID) -> tuple[int, str]:
-        """How many audit entries the run wrote, and a digest over the last of them in each chain."""
+        `status` chooses it by the run's units and the limits that held back writes. Whatever is being written for the
+        run is waited for.
+
+        Raises:
+            StillWriting: it is not through within the time that a transaction may stand idle.
+        """
         ...
 
     async def shares(
@@ -391,7 +416,7 @@ class RunLedger(Protocol):
         ...
 
     async def close_incident(
-        self, provider: str, at: datetime, evidence: Mapping[str, object], entry: AuditEntry
+        self, provider: str, at: datetime, evidence: Mapping[str, object], run_id: UUID, entry: AuditEntry
     ) -> bool:
         """Close a provider's open incident; false if there is none."""
         ...

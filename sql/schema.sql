@@ -363,8 +363,8 @@ $function$;
 CREATE OR REPLACE FUNCTION reconciler.session_holds(p_session integer, p_name text)
  RETURNS boolean
  LANGUAGE sql
- STABLE
 AS $function$
+    SELECT pg_advisory_xact_lock_shared(hashtextextended('reconciler:writes:' || p_name, 0));
     SELECT EXISTS (
         SELECT FROM pg_locks
         WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND pid = p_session

@@ -37,7 +37,7 @@ async def infer_outages(run_id: UUID, ledger: RunLedger, tools: Tools) -> dict[s
         share = shares.get(provider, ProviderShare())
         if share.is_over:
             entry = _entry(AuditTag.INCIDENT_CLOSED, run_id, now, provider, share)
-            changed["closed"] += await ledger.close_incident(provider, now, share.as_json(), entry)
+            changed["closed"] += await ledger.close_incident(provider, now, share.as_json(), run_id, entry)
     return changed
 
 

@@ -18,7 +18,16 @@ from reconciler.domain.casework import Unit, UnitResult
 from reconciler.domain.run import RunRow, Totals, summary
 from reconciler.pipeline.conclude import infer_outages, judge_held, resolve_spent_notices
 from reconciler.pipeline.unit import Tools, work_unit
-from reconciler.ports import ApiUnreachable, DatabaseUnreachable, Engine, Locks, RunLedger, RunStopped
+from reconciler.ports import (
+    ApiUnreachable,
+    DatabaseUnreachable,
+    Engine,
+    Locks,
+    LocksLost,
+    RunLedger,
+    RunStopped,
+    StillWriting,
+)
 
 log = structlog.get_logger()
 
@@ -179,7 +188,10 @@ async def _opened(row: RunRow, means: Means, hold: Callable[[str], Awaitable[boo
 
 
 async def _close_abandoned(own: RunRow, means: Means) -> None:
-    """Close the books of runs whose processes are gone; their events are still due. The own key's run goes on."""
+    """Close the books of runs whose processes are gone; their events are still due. The own key's run goes on.
+
+    A run for which somebody is still writing, frozen in the midst of it, is left to the next one.
+    """
     ledger, locks = means.ledger, means.locks
     for row in await ledger.abandoned():
         name = f"run:{row.run_id}"
@@ -187,10 +199,12 @@ async def _close_abandoned(own: RunRow, means: Means) -> None:
         if goes_on or not await locks.take(name):
             continue
         try:
-            if await ledger.ended(row.run_id) is None:
-                left = (await ledger.totals(row.run_id)).remaining
-                await _shut(row, "partial", means, {})
+            closed = await ledger.finish(row, means.tools.clock.now(), {}, lambda _totals, _refusal: "partial")
+            if closed is not None:
+                left = closed.summary["accounts"]["left"]
                 log.warning("run abandoned by its process, closed", run_id=str(row.run_id), accounts_left=left)
+        except StillWriting:
+            log.warning("run abandoned by its process, which hangs in the midst of writing", run_id=str(row.run_id))
         finally:
             await locks.release(name)
 
@@ -331,27 +345,16 @@ async def _conclude(row: RunRow, means: Means, stopped_by: RunStopped | None = N
             await resolve_spent_notices(row.run_id, means.ledger, means.locks, tools.clock.now())
     if tools.brakes.refusal is not None:
         await means.ledger.refuse(row.run_id, tools.brakes.refusal)
-    refusal = await means.ledger.held_back(row.run_id)
-    status = _status(await means.ledger.totals(row.run_id), stopped_by, refusal, stopped=stopped)
-    books = await _shut(row, status, means, incidents)
-    await means.engine.forget(row.run_id)
-    return RunEnd(books, status, stopped_by, refusal)
-
-
-async def _shut(row: RunRow, status: str, means: Means, incidents: dict[str, int]) -> dict[str, Any]:
-    """Close the books, under a seal over every entry that the run wrote."""
-    at = means.tools.clock.now()
-    books = await _books(row, status, means, incidents, at)
-    entries, digest = await means.ledger.seal(row.run_id)
-    seal = AuditEntry(
-        tag=AuditTag.RUN_FINISHED,
-        at=at,
-        run_id=row.run_id,
-        outcome=status,
-        evidence={"entries": entries, "digest": digest},
+    closed = await means.ledger.finish(
+        row,
+        tools.clock.now(),
+        incidents,
+        lambda totals, refusal: _status(totals, stopped_by, refusal, stopped=stopped),
     )
-    await means.ledger.finish(row.run_id, status, at, books, [seal])
-    return books
+    if closed is None:
+        raise LocksLost  # nobody else closes the books of a run that is in somebody's hands
+    await means.engine.forget(row.run_id)
+    return RunEnd(closed.summary, closed.status, stopped_by, closed.refusal)
 
 
 async def _books(row: RunRow, status: str, means: Means, incidents: dict[str, int], at: datetime) -> dict[str, Any]:

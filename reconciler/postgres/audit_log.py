@@ -44,6 +44,13 @@ async def head_of(connection: Connection, chain: str) -> Head:
     return Head(row["seq"], row["hash"]) if row else Head()
 
 
+async def seal(connection: Connection, run_id: UUID) -> dict[str, object]:
+    """How many entries a run wrote, and a digest over the last of them in each chain: what its last entry holds."""
+    row = await connection.fetchrow(_SQL["seal"], run_id, None)
+    assert row is not None  # noqa: S101 - an aggregate without GROUP BY has one row
+    return {"entries": row["entries"], "digest": row["digest"]}
+
+
 def chained(chain: str, head: Head, entries: Iterable[AuditEntry]) -> tuple[list[dict[str, Any]], Head]:
     """Entries as rows that follow the head of their chain; and its new head.
 

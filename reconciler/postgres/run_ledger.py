@@ -4,7 +4,8 @@ import asyncio
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -12,9 +13,10 @@ from uuid import UUID
 import asyncpg
 
 from reconciler.domain.audit import AuditEntry, AuditTag
-from reconciler.domain.casework import Unit
+from reconciler.domain.casework import Counts, Unit
 from reconciler.domain.ids import AccountId
-from reconciler.domain.run import ProviderShare, RunClosed, RunRow, Totals
+from reconciler.domain.run import ProviderShare, RunClosed, RunRow, Totals, summary
+from reconciler.ports import LocksLost, StillWriting
 from reconciler.postgres import audit_log
 from reconciler.postgres.due import DueFilter
 from reconciler.postgres.pool import Connection, Pool, open_connection, speaking_plainly
@@ -104,11 +106,32 @@ def _full(name: str) -> str:
 
 
 class RunLedger:
-    """The books of runs."""
+    """Implements `ports.RunLedger` on a pool.
 
-    def __init__(self, pool: Pool, due: DueFilter) -> None:
+    `session` is the database session that holds this process's locks: nothing is written for a run once that is gone.
+    Without one nothing is asked, which is for those who only read.
+    """
+
+    def __init__(self, pool: Pool, due: DueFilter, session: int | None = None) -> None:
         self._pool = pool
         self._due = due
+        self._session = session
+
+    @asynccontextmanager
+    async def _writing(self, run_id: UUID) -> AsyncIterator[Connection]:
+        """A transaction that writes for a run. Whoever closes the run's books waits for its end.
+
+        Raises:
+            LocksLost: the run may be another's by now.
+        """
+        with speaking_plainly():
+            async with self._pool.acquire() as connection, connection.transaction():
+                await self._be_ours(connection, run_id)
+                yield connection
+
+    async def _be_ours(self, connection: Connection, run_id: UUID) -> None:
+        if self._session is not None and not await connection.fetchval(_SQL["still_ours"], run_id, self._session):
+            raise LocksLost
 
     async def now(self) -> datetime:
         """The database's clock."""
@@ -129,18 +152,17 @@ class RunLedger:
 
     async def start(self, run: RunRow, entry: AuditEntry) -> None:
         """Open a run's books."""
-        with speaking_plainly():
-            async with self._pool.acquire() as connection, connection.transaction():
-                await connection.execute(
-                    _SQL["start"], run.run_id, run.run_key, run.trigger, run.reason, dict(run.scope), run.dry_run,
-                    run.started_at, dict(run.policy),
-                )  # fmt: skip
-                await audit_log.append(connection, [entry])
+        async with self._writing(run.run_id) as connection:
+            await connection.execute(
+                _SQL["start"], run.run_id, run.run_key, run.trigger, run.reason, dict(run.scope), run.dry_run,
+                run.started_at, dict(run.policy),
+            )  # fmt: skip
+            await audit_log.append(connection, [entry])
 
     async def resume(self, run_id: UUID) -> None:
         """Take over a run whose process is gone."""
-        with speaking_plainly():
-            await self._pool.execute(_SQL["resume"], run_id)
+        async with self._writing(run_id) as connection:
+            await connection.execute(_SQL["resume"], run_id)
 
     async def ended(self, run_id: UUID) -> RunClosed | None:
         """How a run ended, if its books are closed."""
@@ -150,8 +172,8 @@ class RunLedger:
 
     async def refuse(self, run_id: UUID, why: str) -> None:
         """Note which limit holds back writes; the first reason stands."""
-        with speaking_plainly():
-            await self._pool.execute(_SQL["refuse"], run_id, why)
+        async with self._writing(run_id) as connection:
+            await connection.execute(_SQL["refuse"], run_id, why)
 
     async def refusal(self, run_id: UUID) -> str | None:
         """Which limit holds back the writes of all, whichever process met it."""
@@ -162,8 +184,7 @@ class RunLedger:
     async def held_back(self, run_id: UUID) -> str | None:
         """Every limit that held back a write, those of single accounts included; null where none did."""
         with speaking_plainly():
-            why: str | None = await self._pool.fetchval(_SQL["held_back"], run_id)
-            return why
+            return await _held_back(self._pool, run_id)
 
     async def plan_units(self, run_id: UUID, now: datetime) -> None:
         """Write down the run's work, one unit per account; once, whoever asks."""
@@ -173,6 +194,7 @@ class RunLedger:
 
     async def plan_within(self, connection: Connection, run_id: UUID, now: datetime) -> None:
         """Write down the run's work in the caller's transaction."""
+        await self._be_ours(connection, run_id)
         await connection.execute(_SQL["one_plans"], run_id)
         if not await connection.fetchval(_SQL["is_planned"], run_id):
             await connection.execute(_SQL["plan_units"], *self._due.arguments(now), run_id)
@@ -186,16 +208,18 @@ class RunLedger:
 
     async def skip(self, unit: Unit) -> None:
         """Leave a unit to the run that has its account in hand."""
-        with speaking_plainly():
-            await self._pool.execute(_SQL["skip_unit"], unit.run_id, unit.account_id)
+        async with self._writing(unit.run_id) as connection:
+            await connection.execute(_SQL["skip_unit"], unit.run_id, unit.account_id)
 
     async def reopen_repaired(self, run_id: UUID) -> int:
         """Make the units with repairs that await confirmation work to do again; how many."""
         with speaking_plainly():
-            return len(await self._pool.fetch(_SQL["verify_units"], run_id))
+            async with self._pool.acquire() as connection, connection.transaction():
+                return await self.reopen_within(connection, run_id)
 
     async def reopen_within(self, connection: Connection, run_id: UUID) -> int:
         """The same in the caller's transaction."""
+        await self._be_ours(connection, run_id)
         return len(await connection.fetch(_SQL["verify_units"], run_id))
 
     async def todo_within(self, connection: Connection, run_id: UUID, after: Unit | None, limit: int) -> list[Unit]:
@@ -206,40 +230,52 @@ class RunLedger:
     async def totals(self, run_id: UUID) -> Totals:
         """The run's units by state."""
         with speaking_plainly():
-            row = await self._pool.fetchrow(_SQL["totals"], run_id)
-        assert row is not None  # noqa: S101 - an aggregate without GROUP BY has one row
-        return Totals(
-            row["units"], int(row["events"]), row["done"], row["failed"], row["parked"], row["remaining"], row["todo"]
-        )
+            return await _totals(self._pool, run_id)
 
-    async def counts(self, run_id: UUID) -> dict[str, dict[str, int]]:
+    async def counts(self, run_id: UUID) -> Counts:
         """The run's counters, by group."""
         with speaking_plainly():
-            rows = await self._pool.fetch(_SQL["counts"], run_id)
-        counts: dict[str, dict[str, int]] = {}
-        for row in rows:
-            counts.setdefault(row["grp"], {})[row["name"]] = row["number"]
-        return counts
+            return await _counts(self._pool, run_id)
 
     async def errors(self, run_id: UUID) -> list[dict[str, str]]:
         """Why accounts could not be read or written, at most 100 of them."""
         with speaking_plainly():
-            return [dict(row) for row in await self._pool.fetch(_SQL["errors"], run_id)]
+            return await _errors(self._pool, run_id)
 
     async def finish(
-        self, run_id: UUID, status: str, at: datetime, summary: Mapping[str, Any], entries: Sequence[AuditEntry]
-    ) -> None:
-        """Close a run's books."""
-        with speaking_plainly():
-            async with self._pool.acquire() as connection, connection.transaction():
-                await connection.execute(_SQL["finish"], run_id, status, at, dict(summary))
-                await audit_log.append(connection, entries)
+        self, run: RunRow, at: datetime, incidents: Mapping[str, int], status: Callable[[Totals, str | None], str]
+    ) -> RunClosed | None:
+        """See `ports.RunLedger.finish`. One transaction: no entry of the run can come between its seal and its end."""
+        try:
+            with speaking_plainly():
+                async with self._pool.acquire() as connection, connection.transaction():
+                    return await self._finish(connection, run, at, incidents, status)
+        except asyncpg.LockNotAvailableError as error:
+            raise StillWriting from error
 
-    async def seal(self, run_id: UUID) -> tuple[int, str]:
-        """How many entries the run wrote, and a digest over the last of them in each chain."""
-        with speaking_plainly():
-            row = await self._pool.fetchrow(statements("audit")["seal"], run_id, None)
-        return (row["entries"], row["digest"]) if row else (0, "")
+    async def _finish(
+        self,
+        connection: Connection,
+        run: RunRow,
+        at: datetime,
+        incidents: Mapping[str, int],
+        status: Callable[[Totals, str | None], str],
+    ) -> RunClosed | None:
+        run_id = run.run_id
+        await connection.execute(_SQL["wait_for_writers"])
+        await connection.execute(_SQL["no_more_writes"], run_id)
+        await self._be_ours(connection, run_id)
+        if await connection.fetchrow(_SQL["ended"], run_id):
+            return None
+        totals, refusal = await _totals(connection, run_id), await _held_back(connection, run_id)
+        counts, errors = await _counts(connection, run_id), await _errors(connection, run_id)
+        end = status(totals, refusal)
+        books = summary(run, end, at, totals, counts, incidents, errors)
+        seal = await audit_log.seal(connection, run_id)
+        entry = AuditEntry(tag=AuditTag.RUN_FINISHED, at=at, run_id=run_id, outcome=end, evidence=seal)
+        await connection.execute(_SQL["finish"], run_id, end, at, books)
+        await audit_log.append(connection, [entry])
+        return RunClosed(end, books, refusal)
 
     async def shares(
         self, run_id: UUID, now: datetime, since: datetime, also: Sequence[str]
@@ -261,23 +297,21 @@ class RunLedger:
         self, provider: str, at: datetime, evidence: Mapping[str, object], run_id: UUID, entry: AuditEntry
     ) -> bool:
         """Open an incident; false if there is an open one."""
-        with speaking_plainly():
-            async with self._pool.acquire() as connection, connection.transaction():
-                opened = await connection.fetchval(_SQL["open_incident"], provider, at, dict(evidence), run_id)
-                if opened is not None:
-                    await audit_log.append(connection, [entry])
-                return opened is not None
+        async with self._writing(run_id) as connection:
+            opened = await connection.fetchval(_SQL["open_incident"], provider, at, dict(evidence), run_id)
+            if opened is not None:
+                await audit_log.append(connection, [entry])
+            return opened is not None
 
     async def close_incident(
-        self, provider: str, at: datetime, evidence: Mapping[str, object], entry: AuditEntry
+        self, provider: str, at: datetime, evidence: Mapping[str, object], run_id: UUID, entry: AuditEntry
     ) -> bool:
         """Close a provider's open incident; false if there is none."""
-        with speaking_plainly():
-            async with self._pool.acquire() as connection, connection.transaction():
-                closed = await connection.fetchval(_SQL["close_incident"], provider, at, {"closed": dict(evidence)})
-                if closed is not None:
-                    await audit_log.append(connection, [entry])
-                return closed is not None
+        async with self._writing(run_id) as connection:
+            closed = await connection.fetchval(_SQL["close_incident"], provider, at, {"closed": dict(evidence)})
+            if closed is not None:
+                await audit_log.append(connection, [entry])
+            return closed is not None
 
     async def spent_notices(self, now: datetime, after: str) -> Sequence[AccountId]:
         """The next accounts with notices whose every event has started, in order of their ids."""
@@ -287,24 +321,23 @@ class RunLedger:
 
     async def resolve_spent_notices(self, run_id: UUID, now: datetime, accounts: Sequence[AccountId]) -> None:
         """Resolve these accounts' notices whose every event has started."""
-        with speaking_plainly():
-            async with self._pool.acquire() as connection, connection.transaction():
-                rows = await connection.fetch(_SQL["resolve_spent_notices"], now, accounts)
-                entries = [
-                    AuditEntry(
-                        tag=AuditTag.NOTICE_RESOLVED,
-                        at=now,
-                        run_id=run_id,
-                        account_id=AccountId(row["account_id"]),
-                        after={
-                            "kind": row["kind"],
-                            "profile_id": row["profile_id"],
-                            "reason": "its events have started or were deleted",
-                        },
-                    )
-                    for row in rows
-                ]
-                await audit_log.append(connection, entries)
+        async with self._writing(run_id) as connection:
+            rows = await connection.fetch(_SQL["resolve_spent_notices"], now, accounts)
+            entries = [
+                AuditEntry(
+                    tag=AuditTag.NOTICE_RESOLVED,
+                    at=now,
+                    run_id=run_id,
+                    account_id=AccountId(row["account_id"]),
+                    after={
+                        "kind": row["kind"],
+                        "profile_id": row["profile_id"],
+                        "reason": "its events have started or were deleted",
+                    },
+                )
+                for row in rows
+            ]
+            await audit_log.append(connection, entries)
 
     async def plan_of(self, run_id: UUID) -> UUID | None:
         """The plan that a run stored, if it did."""
@@ -358,6 +391,30 @@ class RunLedger:
         """The policy of every run on record."""
         with speaking_plainly():
             return [(row["run_id"], row["policy"]) for row in await self._pool.fetch(_SQL["policies"])]
+
+
+async def _totals(db: Pool | Connection, run_id: UUID) -> Totals:
+    row = await db.fetchrow(_SQL["totals"], run_id)
+    assert row is not None  # noqa: S101 - an aggregate without GROUP BY has one row
+    return Totals(
+        row["units"], int(row["events"]), row["done"], row["failed"], row["parked"], row["remaining"], row["todo"]
+    )
+
+
+async def _counts(db: Pool | Connection, run_id: UUID) -> Counts:
+    counts: Counts = {}
+    for row in await db.fetch(_SQL["counts"], run_id):
+        counts.setdefault(row["grp"], {})[row["name"]] = row["number"]
+    return counts
+
+
+async def _errors(db: Pool | Connection, run_id: UUID) -> list[dict[str, str]]:
+    return [dict(row) for row in await db.fetch(_SQL["errors"], run_id)]
+
+
+async def _held_back(db: Pool | Connection, run_id: UUID) -> str | None:
+    why: str | None = await db.fetchval(_SQL["held_back"], run_id)
+    return why
 
 
 def plan_digest(items: Sequence[Mapping[str, Any]]) -> str:

@@ -83,6 +83,19 @@ WHERE run_id = $1 AND error_kind IS NOT NULL
 ORDER BY deadline, account_id
 LIMIT 100;
 
+-- name: still_ours
+-- First in every transaction that writes for a run: the session that holds this process's locks is still there.
+SELECT reconciler.session_holds($2, 'run:' || $1::uuid);
+
+-- name: wait_for_writers
+-- As long as a transaction may stand idle, and 5 s more, in milliseconds: after that somebody hangs for whom there is no limit.
+SELECT set_config('lock_timeout', (setting::int + 5000)::text, true)
+FROM pg_settings WHERE name = 'idle_in_transaction_session_timeout';
+
+-- name: no_more_writes
+-- First of all in the transaction that closes a run's books: waits for whatever is being written for it.
+SELECT pg_advisory_xact_lock(hashtextextended('reconciler:writes:run:' || $1::uuid, 0));
+
 -- name: finish
 -- What is still held back stays due; evidence that is old by the time the run is resumed must decide nothing.
 WITH released AS (DELETE FROM reconciler.run_held WHERE run_id = $1)

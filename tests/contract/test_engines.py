@@ -20,12 +20,12 @@ from reconciler.domain.audit import AuditEntry, AuditTag
 from reconciler.domain.casework import Scope, Unit, UnitError, UnitResult
 from reconciler.domain.ids import AccountId, EventKey
 from reconciler.domain.notice import Addressee
-from reconciler.domain.run import RunRow
+from reconciler.domain.run import RunClosed, RunRow
 from reconciler.pgqueuer.claims import Claims, GuardedBudget
 from reconciler.pgqueuer.engine import MOST_CLAIMED, PgQueuerEngine
 from reconciler.pgqueuer.queue import OwnedQueries, entrypoint
 from reconciler.pipeline.engine import LocalEngine
-from reconciler.ports import AccountUnreadable, ApiUnreachable, Engine, Intent, RunStopped, SafetyLimits
+from reconciler.ports import AccountUnreadable, ApiUnreachable, Engine, Intent, LocksLost, RunStopped, SafetyLimits
 from reconciler.postgres.case_store import Fence, PostgresCases
 from reconciler.postgres.due import DueFilter
 from reconciler.postgres.pool import Pool, open_connection, open_pool
@@ -50,10 +50,17 @@ class Process:
     store: PostgresCases
     claims: Claims
     worked: list[str] = field(default_factory=list)
+    held: set[UUID] = field(default_factory=set)
+
+    async def hold(self, run_id: UUID) -> None:
+        """Take part in a run as `pipeline.run` does, if it does not yet."""
+        if run_id not in self.held:
+            assert await (self.locks.join if self.engine.shared else self.locks.take)(f"run:{run_id}")
+            self.held.add(run_id)
 
     async def begin(self, run_id: UUID) -> None:
-        """Take part in a run as `pipeline.run` does."""
-        assert await (self.locks.join if self.engine.shared else self.locks.take)(f"run:{run_id}")
+        """Take part, and plan the run's work."""
+        await self.hold(run_id)
         await self.engine.plan(run_id, datetime.now(UTC))
 
     async def record(self, unit: Unit) -> None:
@@ -75,9 +82,9 @@ async def a_process(dsn: str, kind: str, concurrency: int = 4) -> AsyncIterator[
     """A process with the engine of that name."""
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(open_pool(dsn, 4, idle_s=1))
-        ledger = RunLedger(pool, due := DueFilter(timedelta(days=200), Scope()))
         locks = await Locks.open(dsn)
         stack.push_async_callback(locks.close)
+        ledger = RunLedger(pool, due := DueFilter(timedelta(days=200), Scope()), locks.session)
         claims = Claims(pool, HEARTBEAT)
         engine: Engine = LocalEngine(ledger, locks, concurrency, DRAIN_S)
         if kind == "pgqueuer":
@@ -115,11 +122,19 @@ async def people(pool: Pool, number: int) -> list[str]:
     return names
 
 
-async def a_run(ledger: RunLedger, key: str | None = "night") -> UUID:
-    """A run whose books are open."""
+async def a_run(process: Process, key: str | None = "night") -> UUID:
+    """A run whose books this process has opened."""
     row = RunRow(uuid4(), key, "schedule", None, {}, dry_run=False, started_at=datetime.now(UTC), policy={})
-    await ledger.start(row, AuditEntry(tag=AuditTag.RUN_STARTED, at=row.started_at, run_id=row.run_id))
+    await process.hold(row.run_id)
+    await process.ledger.start(row, AuditEntry(tag=AuditTag.RUN_STARTED, at=row.started_at, run_id=row.run_id))
     return row.run_id
+
+
+async def close(ledger: RunLedger, key: str) -> RunClosed | None:
+    """Close the books of the run of that key."""
+    found = await ledger.of_key(key)
+    assert found is not None
+    return await ledger.finish(found[0], datetime.now(UTC), {}, lambda _totals, _refusal: "completed")
 
 
 async def entries(pool: Pool) -> int:
@@ -145,7 +160,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 async def test_every_unit_is_worked_once(process: Process) -> None:
     names = await people(process.pool, 130)
-    await process.begin(run_id := await a_run(process.ledger))
+    await process.begin(run_id := await a_run(process))
     await process.work(run_id)
     assert sorted(process.worked) == names
     assert await states(process.pool, run_id) == {"done": 130}
@@ -155,14 +170,14 @@ async def test_every_unit_is_worked_once(process: Process) -> None:
 async def test_the_soonest_deadline_comes_first(database: str, kind: str) -> None:
     async with a_process(database, kind, concurrency=1) as process:
         names = await people(process.pool, 25)
-        await process.begin(run_id := await a_run(process.ledger))
+        await process.begin(run_id := await a_run(process))
         await process.work(run_id)
         assert process.worked == names
 
 
 async def test_planning_again_adds_nothing(process: Process) -> None:
     await people(process.pool, 3)
-    await process.begin(run_id := await a_run(process.ledger))
+    await process.begin(run_id := await a_run(process))
     await people_more(process.pool)
     await process.engine.plan(run_id, datetime.now(UTC))
     await process.work(run_id)
@@ -179,7 +194,7 @@ async def people_more(pool: Pool) -> None:
 
 
 async def test_a_run_without_work_ends_at_once(process: Process) -> None:
-    await process.begin(run_id := await a_run(process.ledger))
+    await process.begin(run_id := await a_run(process))
     async with asyncio.timeout(3):
         await process.work(run_id)
     assert process.worked == []
@@ -187,7 +202,7 @@ async def test_a_run_without_work_ends_at_once(process: Process) -> None:
 
 async def test_no_more_than_the_concurrency_are_worked_at_a_time(process: Process) -> None:
     await people(process.pool, 20)
-    await process.begin(run_id := await a_run(process.ledger))
+    await process.begin(run_id := await a_run(process))
     now, most = 0, 0
 
     async def work(unit: Unit) -> None:
@@ -204,7 +219,7 @@ async def test_no_more_than_the_concurrency_are_worked_at_a_time(process: Proces
 
 async def test_an_account_that_another_run_has_in_hand_is_left_to_it(process: Process, database: str) -> None:
     names = await people(process.pool, 5)
-    await process.begin(run_id := await a_run(process.ledger))
+    await process.begin(run_id := await a_run(process))
     async with a_process(database, "local") as other:
         assert await other.locks.take(f"account:{names[2]}")
         await process.work(run_id)
@@ -214,7 +229,7 @@ async def test_an_account_that_another_run_has_in_hand_is_left_to_it(process: Pr
 
 async def test_after_a_stop_what_is_in_flight_ends_and_the_rest_stays_to_do(process: Process) -> None:
     await people(process.pool, 60)
-    await process.begin(run_id := await a_run(process.ledger))
+    await process.begin(run_id := await a_run(process))
     stop = asyncio.Event()
 
     async def work(unit: Unit) -> None:
@@ -235,7 +250,7 @@ async def test_after_a_stop_what_is_in_flight_ends_and_the_rest_stays_to_do(proc
 
 async def test_what_does_not_end_after_a_stop_is_cancelled_and_stays_to_do(process: Process) -> None:
     names = await people(process.pool, 6)
-    await process.begin(run_id := await a_run(process.ledger))
+    await process.begin(run_id := await a_run(process))
     stop, cancelled = asyncio.Event(), []
 
     async def hang(unit: Unit) -> None:
@@ -257,7 +272,7 @@ async def test_what_does_not_end_after_a_stop_is_cancelled_and_stays_to_do(proce
 
 async def test_what_stops_the_run_in_one_unit_ends_them_all(process: Process) -> None:
     names = await people(process.pool, 40)
-    await process.begin(run_id := await a_run(process.ledger))
+    await process.begin(run_id := await a_run(process))
 
     async def work(unit: Unit) -> None:
         if unit.account_id == names[5]:
@@ -304,7 +319,7 @@ class suppress_stopped(suppress):  # noqa: N801 - a relative of contextlib's
 
 async def test_a_mistake_of_ours_is_not_swallowed(process: Process) -> None:
     await people(process.pool, 3)
-    await process.begin(run_id := await a_run(process.ledger))
+    await process.begin(run_id := await a_run(process))
 
     async def work(_: Unit) -> None:
         raise ZeroDivisionError
@@ -316,7 +331,7 @@ async def test_a_mistake_of_ours_is_not_swallowed(process: Process) -> None:
 
 async def test_another_process_goes_on_where_one_has_stopped(process: Process, database: str, kind: str) -> None:
     await people(process.pool, 30)
-    await process.begin(run_id := await a_run(process.ledger))
+    await process.begin(run_id := await a_run(process))
     stop = asyncio.Event()
 
     async def work(unit: Unit) -> None:
@@ -335,9 +350,9 @@ async def test_another_process_goes_on_where_one_has_stopped(process: Process, d
 
 async def test_two_runs_work_different_accounts_at_once(process: Process, database: str, kind: str) -> None:
     names = await people(process.pool, 30)
-    await process.begin(run_id := await a_run(process.ledger))
+    await process.begin(run_id := await a_run(process))
     async with a_process(database, kind) as other:
-        await other.begin(run_b := await a_run(other.ledger, "noon"))
+        await other.begin(run_b := await a_run(other, "noon"))
         busy: set[str] = set()
 
         def carefully(who: Process) -> Work:
@@ -358,7 +373,7 @@ async def test_two_runs_work_different_accounts_at_once(process: Process, databa
 
 async def test_repaired_units_are_worked_again_when_they_are_reopened(process: Process) -> None:
     names = await people(process.pool, 3)
-    await process.begin(run_id := await a_run(process.ledger))
+    await process.begin(run_id := await a_run(process))
     await process.work(run_id)
     await process.pool.execute(
         "INSERT INTO reconciler.event_states (calendar_id, event_id, account_id, repaired_at, run_id) "
@@ -384,7 +399,7 @@ async def pair(database: str) -> AsyncIterator[tuple[Process, Process]]:
 async def started(pair: tuple[Process, Process], number: int) -> tuple[UUID, list[str]]:
     """A run with so many units, both processes in it."""
     names = await people(pair[0].pool, number)
-    run_id = await a_run(pair[0].ledger)
+    run_id = await a_run(pair[0])
     await asyncio.gather(*(process.begin(run_id) for process in pair))
     return run_id, names
 
@@ -599,12 +614,12 @@ async def test_nothing_of_an_ended_run_stays_in_the_queue(pair: tuple[Process, P
     run_id, _ = await started(pair, 5)
     await one.work(run_id)
     assert await one.pool.fetchval("SELECT count(*) FROM reconciler_queue.pgqueuer_log") == 15
-    await one.ledger.finish(run_id, "completed", datetime.now(UTC), {}, [])
+    await close(one.ledger, "night")
     await one.engine.forget(run_id)
     assert await one.pool.fetchval("SELECT count(*) FROM reconciler_queue.pgqueuer_log") == 0
-    await one.engine.plan(left := await a_run(one.ledger, "left"), datetime.now(UTC))
-    await one.ledger.finish(left, "partial", datetime.now(UTC), {}, [])
-    await other.engine.plan(await a_run(other.ledger, "next"), datetime.now(UTC))
+    await one.engine.plan(left := await a_run(one, "left"), datetime.now(UTC))
+    await close(one.ledger, "left")
+    await other.engine.plan(await a_run(other, "next"), datetime.now(UTC))
     rows = await one.pool.fetch("SELECT DISTINCT entrypoint FROM reconciler_queue.pgqueuer")
     assert entrypoint(left) not in {row["entrypoint"] for row in rows}
 
@@ -637,27 +652,90 @@ async def test_an_account_id_with_odd_letters_makes_the_journey(pair: tuple[Proc
         "VALUES ('cal', 'e', $1, now() + interval '1 hour', 'default')",
         odd,
     )
-    await one.begin(run_id := await a_run(one.ledger))
+    await one.begin(run_id := await a_run(one))
     await one.work(run_id)
     assert one.worked == [odd]
 
 
 async def test_a_process_without_its_locks_records_nothing_more(process: Process) -> None:
     (account,) = await people(process.pool, 1)
-    run_id = await a_run(process.ledger)
+    run_id = await a_run(process)
     await process.begin(run_id)
     unit = Unit(run_id, AccountId(account), datetime.now(UTC))
     result = UnitResult(
         unit, Addressee(unit.account_id, None, None, None), datetime.now(UTC), counts={"events": {"read": 1}}
     )
-    await process.pool.execute("SELECT pg_terminate_backend($1)", process.locks.session)
+    await process.pool.execute("SELECT pg_terminate_backend($1, 10000)", process.locks.session)
     await process.store.record_more([result])
     assert await process.pool.fetchval("SELECT counts FROM reconciler.run_units") == {}
 
 
+Write = Callable[[RunLedger, RunRow, Unit], Awaitable[object]]
+
+
+def _at() -> datetime:
+    return datetime.now(UTC)
+
+
+def _said(row: RunRow, tag: AuditTag) -> AuditEntry:
+    return AuditEntry(tag=tag, at=_at(), run_id=row.run_id)
+
+
+WRITES: dict[str, Write] = {
+    "start": lambda ledger, row, _: ledger.start(replace(row, run_key="noon"), _said(row, AuditTag.RUN_STARTED)),
+    "resume": lambda ledger, row, _: ledger.resume(row.run_id),
+    "refuse": lambda ledger, row, _: ledger.refuse(row.run_id, "a limit"),
+    "plan": lambda ledger, row, _: ledger.plan_units(row.run_id, _at()),
+    "skip": lambda ledger, _, unit: ledger.skip(unit),
+    "reopen": lambda ledger, row, _: ledger.reopen_repaired(row.run_id),
+    "open an incident": lambda ledger, row, _: ledger.open_incident(
+        "zoom", _at(), {}, row.run_id, _said(row, AuditTag.INCIDENT_OPENED)
+    ),
+    "close an incident": lambda ledger, row, _: ledger.close_incident(
+        "webex", _at(), {}, row.run_id, _said(row, AuditTag.INCIDENT_CLOSED)
+    ),
+    "resolve notices": lambda ledger, row, unit: ledger.resolve_spent_notices(row.run_id, _at(), [unit.account_id]),
+    "finish": lambda ledger, row, _: ledger.finish(row, _at(), {}, lambda _totals, _refusal: "completed"),
+}
+"""All that the ledger writes for a run."""
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES.keys())
+async def test_the_ledger_of_a_process_without_its_locks_writes_nothing_more(process: Process, write: Write) -> None:
+    (account,) = await people(process.pool, 1)
+    await process.begin(run_id := await a_run(process))
+    await process.pool.execute(
+        "INSERT INTO reconciler.notices (kind, account_id, last_event_at) VALUES ('relink_conferencing', $1, now())",
+        account,
+    )
+    await process.pool.execute("INSERT INTO reconciler.incidents (provider_name) VALUES ('webex')")
+    found = await process.ledger.of_key("night")
+    assert found is not None
+    unit = Unit(run_id, AccountId(account), _at())
+    before = await everything(process.pool)
+    await process.pool.execute("SELECT pg_terminate_backend($1, 10000)", process.locks.session)
+    with pytest.raises(LocksLost):
+        await write(process.ledger, found[0], unit)
+    assert await everything(process.pool) == before
+
+
+async def everything(pool: Pool) -> list[list[tuple[Any, ...]]]:
+    """All that the ledger writes to."""
+    names = ("runs", "run_units", "incidents", "notices", "audit_entries")
+    return [[tuple(row) for row in await pool.fetch(f"TABLE reconciler.{name}")] for name in names]
+
+
+async def test_books_are_closed_once(process: Process) -> None:
+    await process.begin(await a_run(process))
+    closed = await close(process.ledger, "night")
+    assert closed is not None
+    assert (closed.status, closed.summary["status"]) == ("completed", "completed")
+    assert await close(process.ledger, "night") is None
+
+
 async def test_a_result_that_cannot_be_stored_is_nobody_elses_loss(process: Process) -> None:
     names = await people(process.pool, 4)
-    await process.begin(run_id := await a_run(process.ledger))
+    await process.begin(run_id := await a_run(process))
     together = asyncio.Barrier(4)
     refused: list[str] = []
 
