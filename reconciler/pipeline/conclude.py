@@ -10,8 +10,9 @@ from uuid import UUID
 import structlog
 
 from reconciler.domain.audit import AuditEntry, AuditTag
-from reconciler.domain.casework import HeldCases, UnitResult
+from reconciler.domain.casework import HeldCases, Unit, UnitError, UnitResult
 from reconciler.domain.ids import AccountId
+from reconciler.domain.notice import Addressee
 from reconciler.domain.run import ProviderShare
 from reconciler.pipeline.judge import judge
 from reconciler.pipeline.settle import settle
@@ -54,7 +55,8 @@ async def providers_down(run_id: UUID, ledger: RunLedger, tools: Tools) -> tuple
 async def judge_held(run_id: UUID, ledger: RunLedger, locks: Locks, tools: Tools) -> None:
     """Give every held event its verdict, now that it is known who is down.
 
-    An account that another run has in hand is left to it: its events are still due.
+    An account that another run has in hand is left to it: its events are still due. So are those of an account whose
+    verdicts cannot be given, which counts as failed.
     """
     down = await providers_down(run_id, ledger, tools)
     after = AccountId("")
@@ -81,7 +83,9 @@ async def _give_its_verdicts(run_id: UUID, account_id: AccountId, down: tuple[st
     except RunStopped:
         raise
     except Exception as error:  # noqa: BLE001 - as above
-        log.warning("verdicts left", account_id=account_id, why=type(error).__name__)
+        why = f"{type(error).__name__} over the verdicts that waited for the end of the run: please report it"
+        await tools.store.record_more([_no_verdicts(run_id, account_id, UnitError("internal", why), tools)])
+        log.warning("account left", account_id=account_id, kind="internal", why=why)
 
 
 async def resolve_spent_notices(run_id: UUID, ledger: RunLedger, locks: Locks, now: datetime) -> None:
@@ -91,6 +95,11 @@ async def resolve_spent_notices(run_id: UUID, ledger: RunLedger, locks: Locks, n
         after = page[-1]
         async with _in_hand(page, run_id, locks) as accounts:
             await ledger.resolve_spent_notices(run_id, now, accounts)
+
+
+def _no_verdicts(run_id: UUID, account_id: AccountId, error: UnitError, tools: Tools) -> UnitResult:
+    now = tools.clock.now()
+    return UnitResult(Unit(run_id, account_id, now), Addressee(account_id, None, None, None), now, error=error)
 
 
 @asynccontextmanager

@@ -223,6 +223,41 @@ async def test_what_an_abandoned_run_had_held_back_is_judged_by_the_next_and_for
     assert town.causes() == {held.key: "assigned", late.key: "assigned"}, "old evidence decides nothing anew"
 
 
+UNHEARD_OF = {
+    "held evidence": "UPDATE reconciler.run_held SET evidence = '{\"rules\": [null]}' WHERE account_id = %s",
+    "a state": "UPDATE reconciler.event_states SET rejections = '[1]' WHERE account_id = %s",
+}
+
+
+@pytest.mark.parametrize("what", UNHEARD_OF)
+async def test_a_verdict_that_cannot_be_given_costs_its_account_alone(program: Program, town: Town, what: str) -> None:
+    events = []
+    for _ in range(4):
+        who = town.resident()
+        events.append(who.event(who.connect(), stuck=True))
+    town.move_in()
+    odd = sorted(events, key=lambda event: event.resident.account.account_id)[1]
+    account_id = odd.resident.account.account_id
+    with psycopg.connect(town.dsn) as blocker:
+        blocker.execute("LOCK TABLE reconciler.incidents")
+        running = await program.start("run", "--json")
+        await running.until(lambda: len(town.query("SELECT 1 FROM reconciler.run_held")) == len(events))
+        town.query(UNHEARD_OF[what], account_id)
+    done = await running.end()
+    assert (done.code, done.json["status"]) == (PARTIAL, "partial"), done
+    assert done.complaints == ["reconciler: 1 accounts could not be read or written; they stay due"]
+    assert done.json["accounts"] == {"due": 4, "done": 3, "failed": 1, "parked": 0, "left": 0}
+    assert [(error["account_id"], error["kind"]) for error in done.json["errors"]] == [(account_id, "internal")]
+    assert done.json["causes"] == {"unexplained": 3}
+    assert town.causes() == {event.key: None if event is odd else "unexplained" for event in events}
+    town.query("UPDATE reconciler.event_states SET rejections = '[]'")
+    again = await program("run", "--json")
+    assert (again.code, again.json["accounts"]["due"]) == (0, 1), again
+    assert town.causes()[odd.key] == "unexplained"
+    for proof in ("verify", "replay"):
+        assert (await program("audit", proof)).code == 0
+
+
 async def test_a_run_without_a_key_takes_up_what_a_killed_one_left(program: Program, town: Town) -> None:
     repaired = people_to_repair(town, 2)
     town.move_in()
