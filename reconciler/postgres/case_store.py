@@ -168,6 +168,10 @@ class PostgresCases:
         """Whether this process's locks still stand."""
         return self._fence is None or bool(await connection.fetchval(_SQL["still_ours"], run_id, self._fence.session))
 
+    @property
+    def _session(self) -> int | None:
+        return self._fence.session if self._fence else None
+
     @contextmanager
     def _heads_of(self, *accounts: AccountId, go_on: bool = False) -> Iterator[None]:
         """Know the heads of these accounts' chains no longer than they are surely so; `go_on`: more is to follow."""
@@ -288,7 +292,7 @@ class PostgresCases:
     async def lose_roster(self, run_id: UUID) -> tuple[int, int]:
         """See `ports.CaseStore.lose_roster`."""
         with speaking_plainly():
-            row = await self._pool.fetchrow(_RUNS["lose_roster"], run_id)
+            row = await self._pool.fetchrow(_RUNS["lose_roster"], run_id, self._session)
         return (row["rosters_compared"] + 1, row["rosters_lost"]) if row else (0, 0)
 
     async def _record_units(self, connection: Connection, results: Sequence[UnitResult]) -> bool:
@@ -305,7 +309,7 @@ class PostgresCases:
             [row for result in results if write for row in await self._rows(connection, result)],
             [result.unit.account_id for result, _ in rosters],
             [row for result, roster in rosters for row in profile_rows(result, roster)],
-            self._fence.session if self._fence else None,
+            self._session,
         )
         return bool(done)
 

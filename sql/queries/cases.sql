@@ -186,7 +186,7 @@ WITH unit AS (
         events_read = greatest(u.events_read, n.events_read), roster_compared = n.roster_compared, finished_at = now()
     FROM jsonb_populate_recordset(NULL::reconciler.run_units, $3) n
     WHERE u.run_id = $1 AND u.account_id = ANY ($2::text[]) AND u.account_id = n.account_id AND u.state = 'todo'
-      AND ($9::int IS NULL OR reconciler.session_holds($9, 'run:' || $1))
+      AND ($9::int IS NULL OR (SELECT reconciler.session_holds($9, 'run:' || $1)))
     RETURNING u.account_id
 ), states AS (
 -- include: put_states
