@@ -307,6 +307,15 @@ BEGIN
 END
 $function$;
 
+CREATE OR REPLACE FUNCTION reconciler.may_write(p_session integer, p_run uuid)
+ RETURNS boolean
+ LANGUAGE sql
+AS $function$
+    SELECT reconciler.session_holds(p_session, 'run:' || p_run);
+    SELECT reconciler.session_holds(p_session, 'run:' || p_run)
+       AND EXISTS (SELECT FROM reconciler.runs WHERE run_id = p_run AND status = 'running')
+$function$;
+
 CREATE OR REPLACE FUNCTION reconciler.refuse_audit_change()
  RETURNS trigger
  LANGUAGE plpgsql

@@ -165,8 +165,8 @@ class PostgresCases:
         return self._fence is None or self._fence.claim is None or await self._fence.claim(connection, unit)
 
     async def _holds_run(self, connection: Connection, run_id: UUID) -> bool:
-        """Whether this process's locks still stand."""
-        return self._fence is None or bool(await connection.fetchval(_SQL["still_ours"], run_id, self._fence.session))
+        """Whether this process's locks still stand, and the run's books are open."""
+        return self._fence is None or bool(await connection.fetchval(_SQL["may_write"], run_id, self._fence.session))
 
     @property
     def _session(self) -> int | None:

@@ -171,11 +171,12 @@ FROM reconciler.plans p,
 WHERE p.run_id = $1
 ON CONFLICT (plan_id, calendar_id, event_id) DO NOTHING;
 
--- name: still_ours
-SELECT reconciler.session_holds($2, 'run:' || $1::uuid);
+-- name: may_write
+SELECT reconciler.may_write($2, $1);
 
 -- name: record
--- Units' results in one statement, each once: nothing of a unit is written unless it was still to do, and this process's.
+-- Units' results in one statement, each once: nothing of a unit is written unless it was still to do, and this process's,
+-- and the run's books are open.
 -- $1 the run, $2 the accounts; rows of run_units ($3), event_states ($4), run_held ($5) and audit_entries ($6); the accounts
 -- whose roster was read ($7) and what it listed, as rows of known_profiles ($8); the session that holds the run's lock, null:
 -- none does ($9).
@@ -186,7 +187,7 @@ WITH unit AS (
         events_read = greatest(u.events_read, n.events_read), roster_compared = n.roster_compared, finished_at = now()
     FROM jsonb_populate_recordset(NULL::reconciler.run_units, $3) n
     WHERE u.run_id = $1 AND u.account_id = ANY ($2::text[]) AND u.account_id = n.account_id AND u.state = 'todo'
-      AND ($9::int IS NULL OR (SELECT reconciler.session_holds($9, 'run:' || $1)))
+      AND ($9::int IS NULL OR (SELECT reconciler.may_write($9, $1)))
     RETURNING u.account_id
 ), states AS (
 -- include: put_states

@@ -115,7 +115,7 @@ RETURNING u.account_id;
 
 -- name: lose_roster
 UPDATE reconciler.runs SET rosters_lost = rosters_lost + 1
-WHERE run_id = $1 AND ($2::int IS NULL OR reconciler.session_holds($2, 'run:' || $1))
+WHERE run_id = $1 AND ($2::int IS NULL OR reconciler.may_write($2, $1))
 RETURNING rosters_lost, (SELECT count(*) FROM reconciler.run_units WHERE run_id = $1 AND roster_compared)::int
     AS rosters_compared;
 

@@ -754,3 +754,18 @@ async def test_a_result_that_cannot_be_stored_is_nobody_elses_loss(process: Proc
     assert refused == [names[2]]
     assert await states(process.pool, run_id) == {"done": 4}
     assert await entries(process.pool) == 3
+
+
+async def test_what_comes_when_the_books_are_closed_is_not_written(process: Process) -> None:
+    """A result that a stop could not wait for, or a second look by a process that was frozen: both hold their locks."""
+    names = await people(process.pool, 2)
+    await process.begin(run_id := await a_run(process))
+    late, looked = (Unit(run_id, AccountId(name), _at()) for name in names)
+    await process.pool.execute("UPDATE reconciler.run_units SET state = 'done' WHERE account_id = $1", names[1])
+    assert await close(process.ledger, "night") is not None
+    before = await everything(process.pool)
+    who, counts = Addressee(late.account_id, None, None, None), {"events": {"read": 1}}
+    entry = AuditEntry(tag=AuditTag.ACCOUNT_PARKED, at=_at(), run_id=run_id, account_id=late.account_id)
+    await process.store.record(UnitResult(late, who, _at(), entries=(entry,), counts=counts))
+    await process.store.record_more([UnitResult(looked, who, _at(), counts=counts)])
+    assert await everything(process.pool) == before
