@@ -45,6 +45,10 @@ def speaking_plainly() -> Iterator[None]:
         ) from error
     except asyncpg.InsufficientPrivilegeError as error:
         raise WrongConfiguration(f"the database role lacks a privilege: {_one_line(error)}") from error
+    except TimeoutError as error:
+        raise DatabaseUnreachable(
+            "Postgres does not answer in time: it is overloaded, cut off, or somebody keeps a lock that is waited for"
+        ) from error
     except (
         asyncpg.PostgresConnectionError,
         asyncpg.CannotConnectNowError,
