@@ -55,7 +55,7 @@ class Claims:
         self._held.pop((unit.run_id, unit.account_id), None)
 
     async def fence(self, connection: Connection, unit: Unit) -> bool:
-        """Whether the unit is still to do and our claim to it stands; both stay so until the transaction ends."""
+        """Whether our claim to the unit stands; it does so until the transaction ends."""
         claim = self._held.get((unit.run_id, unit.account_id))
         if claim is None:
             return False
