@@ -227,10 +227,10 @@ class _Book:
             case InDoubt(reason):
                 self._outcomes["repair_in_doubt"] += 1
                 detail["reason"] = reason
-                self._error = UnitError("write_in_doubt", f"the answer to a re-upsert was lost: {reason}")
+                self._error = UnitError("write_in_doubt", f"whether a re-upsert was carried out is not known: {reason}")
             case Unsent(reason):
                 detail["reason"] = reason
-                self._error = UnitError("write_failed", f"a re-upsert could not be sent: {reason}")
+                self._error = UnitError("write_failed", f"a re-upsert was not carried out: {reason}")
             case Unneeded(reason):
                 detail["reason"] = reason
         self._entries.append(

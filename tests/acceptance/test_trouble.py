@@ -234,7 +234,7 @@ WRITE_ANSWERED = "Cronofy (127.0.0.1) answered 500 to POST /v1/calendars/CALENDA
     [
         ("^/v1/events", "server_error", "Cronofy (127.0.0.1) answered 500 to GET /v1/events, 4 attempts"),
         ("^/v1/userinfo", "server_error", "Cronofy (127.0.0.1) answered 500 to GET /v1/userinfo, 4 attempts"),
-        ("^/v1/calendars/", "write_in_doubt", f"the answer to a re-upsert was lost: {WRITE_ANSWERED}"),
+        ("^/v1/calendars/", "write_in_doubt", f"whether a re-upsert was carried out is not known: {WRITE_ANSWERED}"),
     ],
 )
 async def test_what_failed_is_told_by_what_was_asked_and_how_often(

@@ -280,8 +280,8 @@ def test_nothing_but_an_accepted_write_corrects_the_applications_row(outcome: Ou
 @pytest.mark.parametrize(
     "outcome, error",
     [
-        (InDoubt("timeout"), UnitError("write_in_doubt", "the answer to a re-upsert was lost: timeout")),
-        (Unsent("busy"), UnitError("write_failed", "a re-upsert could not be sent: busy")),
+        (InDoubt("timeout"), UnitError("write_in_doubt", "whether a re-upsert was carried out is not known: timeout")),
+        (Unsent("busy"), UnitError("write_failed", "a re-upsert was not carried out: busy")),
         (Rejected(422), None),
         (Unneeded("cancelled"), None),
     ],
