@@ -169,8 +169,15 @@ async def _landed(recording: Coroutine[Any, Any, T]) -> T:
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
+        task.add_done_callback(_unheard)
         await asyncio.wait({task}, timeout=_LANDS_S)
         raise
+
+
+def _unheard(task: "asyncio.Task[Any]") -> None:
+    """Nobody is left to hear why it failed; the unit stays to do."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _where(error: Exception) -> str:
