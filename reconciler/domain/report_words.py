@@ -174,7 +174,7 @@ RUN_STATUS_TEXT: dict[str, str] = {
 UNREAD_TEXT: Mapping[str, str] = {
     "no_account": "The application does not list this account.",
     "write_in_doubt": "A correction was sent, but its answer was lost; the meeting is checked before anything else.",
-    "write_failed": "A correction could not be sent.",
+    "write_failed": "A correction could not be carried out.",
     "write_crossed_delete": "A meeting was deleted while it was corrected: it must be checked whether it is back.",
     "write_crossed_write": "A meeting was changed while it was corrected: it must be checked, or saved again.",
     "internal": "Something went wrong on our side.",

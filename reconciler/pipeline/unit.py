@@ -149,7 +149,8 @@ async def _look_again(unit: Unit, keys: Sequence[EventKey], tools: Tools) -> Seq
     result = await _reconcile(loaded, tools) if loaded else _nothing_done(unit, tools, None)
     if gone := len(set(keys)) - (len(loaded.caseload.cases) if loaded else 0):
         why = (
-            f"{gone} events were deleted, or ask for no link any more, since a re-upsert of ours; check their calendars"
+            f"{gone} events were deleted, have begun, or ask for no link any more, since a re-upsert of ours; "
+            "check their calendars"
         )
         result = replace(result, error=result.error or UnitError("write_crossed_delete", why))
     counts = {name: group for name, group in result.counts.items() if name != "causes"}

@@ -22,7 +22,7 @@ _WHAT = {
     AuditTag.REPAIR_UNNEEDED: "not written after all",
     AuditTag.REPAIR_REJECTED: "Cronofy refused the write",
     AuditTag.REPAIR_IN_DOUBT: "it is not known whether the write took effect",
-    AuditTag.REPAIR_UNSENT: "the write could not be sent",
+    AuditTag.REPAIR_UNSENT: "the write was not carried out",
     AuditTag.REPAIR_OVERTAKEN: "the application wrote it while our write was under way",
     AuditTag.PLAN_DRIFTED: "left alone, no longer as approved",
 }
@@ -92,7 +92,7 @@ def story_text(event: Mapping[str, Any], entries: Sequence[StoredEntry], policy:
     for stored in entries:
         lines += _entry_lines(stored)
     if event.get("left_at"):
-        lines.append(f"{_when(event['left_at'])}  its account was left: {event['left_kind']}: {event['left_why']}")
+        lines.append(f"{_when(event['left_at'])}  trouble with its account: {event['left_kind']}: {event['left_why']}")
     last = next((e for e in reversed(entries) if e.entry.evidence and e.entry.cause), None)
     if last is not None:
         lines.append("the rules, in order, on what was read last:")

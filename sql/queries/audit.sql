@@ -35,7 +35,7 @@ ORDER BY entry_id;
 -- What a run wrote before an entry (null: all of it): how many entries, and a digest over the last one in each chain,
 -- which through its chain stands for all before it.
 SELECT coalesce(sum(h.entries), 0)::bigint AS entries,
-       encode(sha256(convert_to(coalesce(string_agg(h.hash, '' ORDER BY h.chain), ''), 'UTF8')), 'hex') AS digest
+       encode(sha256(convert_to(coalesce(string_agg(h.hash, '' ORDER BY h.chain COLLATE "C"), ''), 'UTF8')), 'hex') AS digest
 FROM (
     SELECT chain, count(*) AS entries, (array_agg(hash ORDER BY seq DESC))[1] AS hash
     FROM reconciler.audit_entries

@@ -48,7 +48,9 @@ UPDATE reconciler.runs SET planned_at = now() WHERE run_id = $1;
 -- name: one_plans
 -- Any number of processes may plan a run at once, one of them does. No row is locked for it: whoever queues units waits for
 -- those who complete them, and these for the run's counters. With this memory a million states are hashed without files.
-SELECT pg_advisory_xact_lock(hashtextextended('reconciler:plan:' || $1::uuid, 0)), set_config('work_mem', '64MB', true);
+SELECT pg_advisory_xact_lock(hashtextextended('reconciler:plan:' || $1::uuid, 0)), 
+       set_config('work_mem', greatest(65536, setting::int) || 'kB', true)
+FROM pg_settings WHERE name = 'work_mem';
 
 -- name: is_planned
 SELECT planned_at IS NOT NULL FROM reconciler.runs WHERE run_id = $1;

@@ -253,10 +253,10 @@ async def test_what_failed_is_told_by_what_was_asked_and_how_often(
     (left,) = [json.loads(line) for line in done.err.splitlines() if "account left" in line]
     assert (left["kind"], left["why"]) == (kind, message)
     story = (await program("explain", *event.key)).out
-    assert f"its account was left: {kind}: {message}" in story
+    assert f"trouble with its account: {kind}: {message}" in story
     town.world.faults.clear()
     assert (await program("run", "--json", env=BOLD)).code == DONE
-    assert "its account was left" not in (await program("explain", *event.key)).out
+    assert "trouble with its account" not in (await program("explain", *event.key)).out
 
 
 # ---------------------------------------------------------------- Cronofy as a whole is away
