@@ -107,11 +107,18 @@ class EventName(click.ParamType[EventKey]):
 def scope_options(command: F) -> F:
     """The options that limit a run."""
 
-    def several(flag: str, name: str, help_text: str) -> Callable[[F], F]:
-        return click.option(flag, name, multiple=True, type=Identifier(), help=help_text)
+    def several(flag: str, name: str, help_text: str, metavar: str = "ID") -> Callable[[F], F]:
+        return click.option(flag, name, multiple=True, type=Identifier(), metavar=metavar, help=help_text)
 
     for option in (
-        click.option("--cause", "causes", multiple=True, type=click.Choice([c.value for c in Cause]), metavar="CAUSE"),
+        click.option(
+            "--cause",
+            "causes",
+            multiple=True,
+            type=click.Choice([c.value for c in Cause]),
+            metavar="CAUSE",
+            help="Only events last found to have this cause (docs/decisions.md).",
+        ),
         click.option("--written-before", type=Moment(ahead=False), help="Only events last written before T."),
         click.option("--written-after", type=Moment(ahead=False), help="Only events last written since T (24h: ago)."),
         click.option("--starting-after", type=Moment(ahead=True), help="Only events that start at T or later."),
@@ -122,10 +129,12 @@ def scope_options(command: F) -> F:
             "--event", "events", multiple=True, type=EventName(), help="Only this event (CALENDAR_ID/EVENT_ID)."
         ),
         several("--profile", "profiles", "Only events that ask for this profile."),
-        several("--provider", "providers", "Only events of this video provider."),
-        several("--manager", "managers", "Only this account manager's accounts."),
-        several("--customer", "customers", "Only this customer's accounts."),
-        several("--account", "accounts", "Only this account (acc_…)."),
+        several(
+            "--provider", "providers", "Only events of this video provider (zoom …), or of one not known yet.", "NAME"
+        ),
+        several("--manager", "managers", "Only this account manager's accounts.", "NAME"),
+        several("--customer", "customers", "Only this customer's accounts.", "NAME"),
+        several("--account", "accounts", "Only this account (acc_…); like most scope options, may be repeated."),
     ):
         command = option(command)
     return command
@@ -233,13 +242,18 @@ def undo(run_id: Any, as_json: bool) -> None:
 
 @main.command()
 @click.argument("calendar_id", type=Identifier())
-@click.argument("event_id", type=Identifier())
+@click.argument("event_id", type=Identifier(), required=False)
 @as_json
-def explain(calendar_id: str, event_id: str, as_json: bool) -> None:
-    """One event's whole story, from the audit trail."""
+def explain(calendar_id: str, event_id: str | None, as_json: bool) -> None:
+    """One event's whole story, from the audit trail. CALENDAR_ID/EVENT_ID, as other commands print it, will do too."""
     from reconciler.commands.looking import explain_command  # noqa: PLC0415
 
-    key = EventKey(CalendarId(calendar_id), EventId(event_id))
+    if event_id is not None:
+        key = EventKey(CalendarId(calendar_id), EventId(event_id))
+    elif "/" in calendar_id:
+        key = EventName().convert(calendar_id, None, None)
+    else:
+        raise click.UsageError("Missing argument 'EVENT_ID'.")
     _finish(explain_command(_settings(), key, as_json=as_json))
 
 
@@ -247,8 +261,8 @@ def explain(calendar_id: str, event_id: str, as_json: bool) -> None:
 @click.option("--run", "run_id", type=click.UUID, help="What this run looked at.")
 @click.option("--since", type=Moment(ahead=False), help="Repairs since T (7d: ago).")
 @click.option("--until", type=Moment(ahead=False), help="Repairs until T; now, if not given.")
-@click.option("--manager", "managers", multiple=True, type=Identifier(), help="Only this account manager.")
-@click.option("--customer", "customers", multiple=True, type=Identifier(), help="Only this customer.")
+@click.option("--manager", "managers", multiple=True, type=Identifier(), metavar="NAME", help="Only this manager.")
+@click.option("--customer", "customers", multiple=True, type=Identifier(), metavar="NAME", help="Only this customer.")
 @click.option("--format", "form", type=click.Choice(["html", "csv", "json"]), default="html", show_default=True)
 @click.option("-o", "--output", type=click.Path(dir_okay=False), help="A file; else stdout.")
 def report(
@@ -260,7 +274,10 @@ def report(
     form: str,
     output: str | None,
 ) -> None:
-    """Per account manager: what is at risk, what waits for whom, what was repaired. For one run, or for a period."""
+    """Per account manager: what is at risk, what waits for whom, what was repaired.
+
+    Either for one run (--run), or for a period (--since, --until).
+    """
     from pathlib import Path  # noqa: PLC0415
 
     from reconciler.commands.looking import report_command  # noqa: PLC0415
@@ -322,7 +339,7 @@ def migrate() -> None:
 
 @main.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Loopback only.")
-@click.option("--port", default=0, help="0 takes a free one.")
+@click.option("--port", default=0, type=click.IntRange(0, 65535), help="0 takes a free one.")
 @click.option(
     "--scene", "scene_path", type=click.Path(exists=True, dir_okay=False), help="JSON file (docs/simulator.md)."
 )

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -34,6 +35,12 @@ def simulate(host: str, port: int, scene_path: str | None, seed: int) -> Exit:
 
 def demonstrate(output: str, *, keep: bool) -> Exit:
     """Show the main job on made-up data; everything it starts ends with it."""
+    try:
+        Path(output).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        complain(f"--output {output}: {error.strerror}")
+        return Exit.USAGE
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with embedded_postgres() as dsn:
             return asyncio.run(_demonstrate(dsn, Path(output), keep=keep))
@@ -94,7 +101,6 @@ async def _show(environment: Mapping[str, str], scene: Company, summary: Mapping
 
 
 async def _reports(environment: Mapping[str, str], run_id: str, output: Path) -> None:
-    await asyncio.to_thread(output.mkdir, parents=True, exist_ok=True)
     for form in ("html", "csv"):
         await _command(environment, "report", "--run", run_id, "--format", form, "-o", str(output / f"report.{form}"))
 

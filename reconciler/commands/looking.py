@@ -50,6 +50,9 @@ async def audit_command(settings: Settings, what: str, run_id: UUID | None, *, a
             proof = await verify(books.audit)
         else:
             policies = await _policies(books)
+            if run_id is not None and run_id not in policies:
+                complain(f"there is no run {run_id}: `reconciler status` names the last one")
+                return Exit.USAGE
             proof = await replay(books.audit, run_id, lambda run: policies.get(run, settings.policy))
     _say_proof(what, proof, as_json=as_json)
     return Exit.INTERNAL if proof.faults else Exit.DONE

@@ -92,10 +92,12 @@ def too_slow(settings: Settings, accounts: int, max_duration: timedelta | None) 
     if not accounts or (pace >= 1 and minutes <= limit.total_seconds() / 60):
         return None
     ends = f" (this run ends after {_span(limit.total_seconds() / 60)})" if max_duration else ""
-    share = f" or RECONCILER_RATE_SHARE (now {settings.rate_share:g})" if settings.rate_share < 1 else ""
+    more_time = "allow more time (--max-duration), or " if max_duration else ""
+    share = f"RECONCILER_RATE_SHARE (now {settings.rate_share:g}), or " if settings.rate_share < 1 else ""
     return (
         f"only {pace:.3g} requests a minute are allowed, so that the {accounts} due accounts take {_span(minutes)} "
-        f"or more{ends}: raise RECONCILER_{name} (now {getattr(settings, name.lower()):g}){share}"
+        f"or more{ends}: {more_time}raise {share}RECONCILER_{name} (now {getattr(settings, name.lower()):g}) as far as "
+        "Cronofy grants"
     )
 
 
@@ -132,7 +134,9 @@ def exit_of(end: RunEnd, kept: str) -> Exit:
             complain(f"refused: {end.refusal}; the repairs held back are kept: reconciler {kept}")
             return Exit.REFUSED
         case "partial":
-            complain(f"{end.summary['accounts']['failed']} accounts could not be read or written; they stay due")
+            failed = end.summary["accounts"]["failed"]
+            accounts, they = ("account", "it stays") if failed == 1 else ("accounts", "they stay")
+            complain(f"{failed} {accounts} could not be read or written; {they} due")
             return Exit.PARTIAL
         case _:
             return Exit.DONE

@@ -176,15 +176,22 @@ async def _opened(row: RunRow, means: Means, hold: Callable[[str], Awaitable[boo
     if existing[0].dry_run != row.dry_run:  # a dry run that goes on in earnest would write under books that deny it
         kind = "a dry run" if existing[0].dry_run else "no dry run"
         raise AlreadyDone(f"the run of key {row.run_key!r} was {kind}; take another key")
-    row, status = existing
+    asked, (row, status) = row, existing
     if status in FINISHED and not (status == "partial" and (await ledger.totals(row.run_id)).remaining):
         raise AlreadyDone(f"the run of key {row.run_key!r} is already finished ({status})")
     if not await hold(f"run:{row.run_id}"):
         raise _under_way(row)
+    if _names(asked) != _names(row):
+        log.warning("a run goes on with the scope it was begun with", run_key=row.run_key, scope=dict(row.scope))
     if status != "running" or not means.engine.shared:
         await ledger.resume(row.run_id)
         log.info("run resumed", run_id=str(row.run_id), run_key=row.run_key)
     return row
+
+
+def _names(row: RunRow) -> dict[str, Any]:
+    """A run's scope but for its times, which `48h` makes others each time."""
+    return {name: values for name, values in row.scope.items() if isinstance(values, list)}
 
 
 async def _close_abandoned(own: RunRow, means: Means) -> None:

@@ -38,7 +38,9 @@ class ReportQuery:
     def __post_init__(self) -> None:
         of_period = self.since is not None or self.until is not None
         if (self.run_id is not None) == of_period:
-            raise ValueError("a report is about either one run or a period")
+            raise ValueError("a report is about either one run (--run) or a period (--since, --until)")
+        if self.since is not None and self.until is not None and self.since >= self.until:
+            raise ValueError("the period ends before it begins: --since must be before --until")
 
 
 async def build(pool: Pool, query: ReportQuery) -> Report:

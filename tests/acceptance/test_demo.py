@@ -1,13 +1,43 @@
 """`reconciler demo`, as the README has a newcomer type it."""
 
 import asyncio
+import os
 import re
+import signal
+import sys
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psycopg
+import pytest
+
 from reconciler.simulator.scenarios import company
 from tests.acceptance.program import Program
+
+STOPPED = 5
+
+
+async def test_a_demo_that_is_told_to_stop_takes_its_servers_with_it(tmp_path: Path) -> None:
+    said = tmp_path / "said"
+    with said.open("wb") as out:
+        demo = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "reconciler", "demo", "--keep", "--output", str(tmp_path / "out"),
+            env={**os.environ, "PYTHONUNBUFFERED": "1"}, stdout=out, stderr=out,
+        )  # fmt: skip
+    async with asyncio.timeout(90):
+        while "CLIENT_SECRET" not in said.read_text():
+            assert demo.returncode is None, said.read_text()
+            await asyncio.sleep(0.05)
+    address = re.search(r"RECONCILER_DATABASE_URL='([^']+)'", said.read_text())
+    assert address is not None
+    psycopg.connect(address[1]).close()
+    demo.send_signal(signal.SIGTERM)
+    async with asyncio.timeout(60):
+        assert await demo.wait() == STOPPED
+    assert "Traceback" not in said.read_text()
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect(address[1])
 
 
 async def test_the_demo_finds_every_planted_cause(tmp_path: Path) -> None:

@@ -81,9 +81,10 @@ async def test_sigterm_ends_what_is_in_flight_and_leaves_the_rest_due(program: P
     worked = {request.account_id for request in town.world.requests}
     assert {p.row["account_id"] for p in town.planted if p.key in town.states()} == worked
     town.world.settings.latency = 0
-    again = await program("run", "--json", "--run-key", "night", env=BOLD)
+    again = await program("run", "--json", "--run-key", "night", "--provider", "zoom", env=BOLD)
     assert again.code == 0, again
     assert again.json["run_id"] == done.json["run_id"]
+    assert "a run goes on with the scope it was begun with" in again.err
     assert again.json["accounts"] == {"due": 15, "done": 15, "failed": 0, "parked": 0, "left": 0}
     assert again.json["outcomes"]["repaired"] == len(repaired)
     assert_finished_once(town, repaired)

@@ -87,7 +87,14 @@ async def test_a_limit_below_the_configured_one_costs_time_alone(server: str, te
         (50, 500, 0.5, 1000, "50m", None),
         (50, 500, 0.5, 20_000, "50m", "20000 due accounts take 80.0 min or more (this run ends after 50.0 min)"),
         (50, 500, 0.001, 2, None, "only 0.5 requests a minute are allowed"),
-        (50, 500, 0.001, 2, None, "RATE_PER_MINUTE (now 500) or RECONCILER_RATE_SHARE (now 0.001)"),
+        (
+            50,
+            500,
+            0.001,
+            2,
+            None,
+            "raise RECONCILER_RATE_SHARE (now 0.001), or RECONCILER_RATE_PER_MINUTE (now 500) as far as",
+        ),
         (0.01, 500, 1.0, 2000, None, "take 55.6 h or more: raise RECONCILER_RATE_PER_SECOND (now 0.01)"),
         (50, 2, 1.0, 3000, None, "take 25.0 h or more: raise RECONCILER_RATE_PER_MINUTE (now 2)"),
         (50, 500, 0.001, 0, None, None),
@@ -119,7 +126,8 @@ async def test_an_allowance_that_allows_no_progress_is_said_at_the_start(program
     assert len(said) == 1
     assert said[0] == done.complaints[0]
     assert "the 3 due accounts take 15.0 min or more (this run ends after 1.0 min)" in said[0]
-    assert said[0].endswith("raise RECONCILER_RATE_PER_MINUTE (now 0.2)")
+    advice = "allow more time (--max-duration), or raise RECONCILER_RATE_PER_MINUTE (now 0.2) as far as Cronofy grants"
+    assert said[0].endswith(advice)
 
 
 # ---------------------------------------------------------------- faults at random, and broken accounts

@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -268,7 +269,12 @@ async def test_a_secret_may_stand_in_a_file(program: Program, tmp_path: Path) ->
         ("run", "--max-duration", "-5m"),
         ("run", "--verify-after", "99999999999d"),
         ("explain", "cal_1", b"\xff"),
+        ("explain", "cal_1"),
+        ("explain", "cal_1/"),
         ("audit", "replay", "--run", "the-last-one"),
+        ("report",),
+        ("report", "--since", "1h", "--until", "2h"),
+        ("simulate", "--port", "99999"),
         ("plan", "--dry-run"),
     ],
 )
@@ -280,6 +286,14 @@ async def test_explain_knows_no_such_event(program: Program) -> None:
     told(await program("explain", "cal_1", "evt_1"), USAGE, "cal_1/evt_1")
 
 
+async def test_a_demo_with_nowhere_to_write(program: Program) -> None:
+    told(await program("demo", "--output", "/dev/null/x"), USAGE, "--output /dev/null/x")
+
+
+async def test_a_replay_of_no_such_run(program: Program) -> None:
+    told(await program("audit", "replay", "--run", str(UUID(int=1))), USAGE, "there is no run 00000000")
+
+
 async def test_explain_still_tells_of_an_event_that_the_application_has_dropped(program: Program, town: Town) -> None:
     who = town.resident()
     event = who.event(who.connect(), link=True)
@@ -289,6 +303,7 @@ async def test_explain_still_tells_of_an_event_that_the_application_has_dropped(
     done = await program("explain", *event.key)
     assert done.code == 0, done
     assert "assigned" in done.out
+    assert (await program("explain", "/".join(event.key))).out == done.out
     done = await program("explain", *event.key, "--json")
     assert [e["tag"] for e in done.json["entries"]] == ["event:judged"]
 
