@@ -182,6 +182,10 @@ class AccountLimitReached(SafetyLimitReached):
     """The next write would pass the limit of one account; nothing of it was written, and others may go on."""
 
 
+_ALWAYS_ALLOWED = 19
+"""Repairs that are no mass change, however few events were read."""
+
+
 @dataclass(frozen=True, slots=True)
 class SafetyLimits:
     """How much one run may change: `repairs` in all, and `share` of the events read, from the 20th repair on.
@@ -192,6 +196,10 @@ class SafetyLimits:
     repairs: int = 1000
     share: float = 0.25
     per_account: int = 200
+
+    def allowed(self, events_read: int) -> int:
+        """How many repairs a run may make that reads so many events."""
+        return min(self.repairs, max(_ALWAYS_ALLOWED, int(self.share * events_read)))
 
 
 @dataclass(frozen=True, slots=True)

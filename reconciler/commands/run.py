@@ -1,4 +1,4 @@
-"""`reconciler run` and `reconciler plan`: all that is due in a scope, carried out or only work out."""
+"""`reconciler run` and `reconciler plan`: all that is due in a scope, carried out or only worked out."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -54,6 +54,12 @@ async def plan_command(settings: Settings, options: RunOptions) -> Exit:
     else:
         say(plan_text(plan, items))
         say(run_text(end.summary, aftermath))
+    repairs = sum(item["detail"].get("remedy") == "reupsert" for item in items)
+    if repairs > (allowed := settings.limits.allowed(end.summary["events"]["read"])):
+        complain(
+            f"a run would stop after {allowed} of these {repairs} repairs (RECONCILER_MAX_REPAIRS, "
+            f"RECONCILER_MAX_REPAIR_SHARE); once looked through: reconciler apply {plan['plan_id']}"
+        )
     return exit_of(end, f"apply {plan['plan_id']}")
 
 

@@ -43,6 +43,20 @@ async def test_a_refused_run_is_carried_out_by_apply_and_taken_back_by_undo(prog
     assert (await program("audit", "verify")).code == (await program("audit", "replay")).code == 0
 
 
+async def test_a_plan_of_more_than_a_run_may_do_says_so(program: Program, town: Town) -> None:
+    who = town.resident()
+    who.connect()
+    for _ in range(30):
+        who.event("pro_gone", age=DAYS_AGO, stuck=True)
+    town.move_in()
+    plan = await program("plan", "--json")
+    assert (plan.code, len(plan.complaints)) == (0, 1), plan
+    assert "a run would stop after 19 of these 30 repairs" in plan.complaints[0]
+    assert plan.complaints[0].endswith(f"reconciler apply {plan.json['plan_id']}")
+    assert (await program("plan", env=BOLD)).complaints == []
+    assert (await program("run", "--json")).json["outcomes"].get("repaired", 0) <= 19
+
+
 async def test_a_plan_that_is_not_there_or_no_longer_holds(program: Program, town: Town) -> None:
     who = town.resident()
     who.connect()
