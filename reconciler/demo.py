@@ -78,7 +78,8 @@ async def _demonstrate(dsn: str, output: Path, *, keep: bool) -> Exit:
         say((await _command(environment, "audit", "verify")).strip())
         say((await _command(environment, "audit", "replay")).strip())
         say(
-            f"\nLook at {output}/report.html (per account manager: at risk, waiting for whom, repaired) and report.csv."
+            f"\nLook at {output}/report.html and report.csv: the nightly run by account manager, what is at risk, what "
+            "waits for whom, what was repaired."
         )
         say("Next: README.md tells how to connect your own database; `reconciler demo --keep` lets you try commands.")
         if keep:
@@ -89,8 +90,8 @@ async def _demonstrate(dsn: str, output: Path, *, keep: bool) -> Exit:
 async def _show(environment: Mapping[str, str], scene: Company, summary: Mapping[str, Any]) -> None:
     for cause, number in summary["causes"].items():
         say(f"   {number:>4}  {cause:<24} {scene.storyline.get(cause, '')}")
-    done = {k: v for k, v in summary["outcomes"].items() if v}
-    say(f"   outcomes {done}, notices queued {summary['notices']['queued']}, requests {summary['requests']['total']}")
+    done = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in summary["outcomes"].items() if n)
+    say(f"   {done}, {summary['notices']['queued']} notices queued, {summary['requests']['total']} requests")
     for error in summary["errors"]:
         say(f"   left for the next run: {error['account_id']} ({error['kind']})")
     repaired = next((key for key, cause in scene.expected.items() if cause == "profile_removed"), None)

@@ -57,7 +57,7 @@ async def plan_command(settings: Settings, options: RunOptions) -> Exit:
     repairs = sum(item["detail"].get("remedy") == "reupsert" for item in items)
     if repairs > (allowed := settings.limits.allowed(end.summary["events"]["read"])):
         complain(
-            f"a run would stop after {allowed} of these {repairs} repairs (RECONCILER_MAX_REPAIRS, "
+            f"a run would make at most {allowed} of these {repairs} repairs (RECONCILER_MAX_REPAIRS, "
             f"RECONCILER_MAX_REPAIR_SHARE); once looked through: reconciler apply {plan['plan_id']}"
         )
     return exit_of(end, f"apply {plan['plan_id']}")

@@ -51,7 +51,7 @@ async def test_a_plan_of_more_than_a_run_may_do_says_so(program: Program, town: 
     town.move_in()
     plan = await program("plan", "--json")
     assert (plan.code, len(plan.complaints)) == (0, 1), plan
-    assert "a run would stop after 19 of these 30 repairs" in plan.complaints[0]
+    assert "a run would make at most 19 of these 30 repairs" in plan.complaints[0]
     assert plan.complaints[0].endswith(f"reconciler apply {plan.json['plan_id']}")
     assert (await program("plan", env=BOLD)).complaints == []
     assert (await program("run", "--json")).json["outcomes"].get("repaired", 0) <= 19
