@@ -38,14 +38,17 @@ _NEXT = {
     "leave": "the next run tries again",
 }
 
+_IN_DOUBT = "whether the write took effect is not known; the next run reads it before anything is written again"
+
 
 def story(event: Mapping[str, Any], entries: Sequence[StoredEntry], policy: Policy) -> dict[str, Any]:
     """The story as a plain value, for `--json`."""
     last = next((e for e in reversed(entries) if e.entry.evidence and e.entry.cause), None)
     return {
-        "event": dict(event),
+        "event": {name: value for name, value in event.items() if name != "planned"},
         "rules": _rules(evidence_from(last.entry.evidence or {}), policy) if last else [],
-        "expected_next": _NEXT.get(_remedy_word(event)),
+        "planned": event["planned"],
+        "expected_next": _expected_next(event),
         "support": _support(event, entries),
         "entries": [
             {
@@ -87,10 +90,13 @@ def story_text(event: Mapping[str, Any], entries: Sequence[StoredEntry], policy:
     ]
     if event.get("cancelled_at"):
         lines.append(f"  deleted by the application {_when(event['cancelled_at'])}")
-    if not entries:
+    planned = event["planned"]
+    if not entries and not planned:
         lines.append("  nothing on record: no run has decided anything about it yet")
     for stored in entries:
         lines += _entry_lines(stored)
+    if planned:
+        lines.append(f"  {_planned(planned)}")
     if event.get("left_at"):
         lines.append(f"{_when(event['left_at'])}  trouble with its account: {event['left_kind']}: {event['left_why']}")
     last = next((e for e in reversed(entries) if e.entry.evidence and e.entry.cause), None)
@@ -100,13 +106,27 @@ def story_text(event: Mapping[str, Any], entries: Sequence[StoredEntry], policy:
             f"  {'fits' if rule['fits'] else 'no  '}  {rule['cause']}: {rule['when']}"
             for rule in _rules(evidence_from(last.entry.evidence or {}), policy)
         ]
-    if (remedy := _remedy_word(event)) in _NEXT:
-        lines.append(f"expected next: {_NEXT[remedy]}")
+    if expected := _expected_next(event):
+        lines.append(f"expected next: {expected}")
     if event.get("next_read_at"):
         lines.append(f"due again from {_when(event['next_read_at'])}")
     if details := _support(event, entries):
         lines += ["", "for Cronofy's support, to be pasted into a mail:", "", support_text(details)]
     return "\n".join(lines)
+
+
+def _expected_next(event: Mapping[str, Any]) -> str | None:
+    return _IN_DOUBT if event.get("intended_at") else _NEXT.get(_remedy_word(event))
+
+
+def _planned(planned: Mapping[str, Any]) -> str:
+    """What a run worked out for the event and did not carry out, and the command that does."""
+    run, remedy = planned["run_id"], _remedy(planned["detail"]) or planned["remedy"]
+    who = f"planned by run {run}" if planned["dry_run"] else f"worked out by run {run}, not carried out"
+    why = [f"held back by {planned['held_back']}"] if planned["held_back"] else []
+    command = [f"`reconciler apply {planned['plan_id']}`"] if planned["closed"] else []
+    more = "; ".join(why + command)
+    return f"{who}: {planned['cause']}, {remedy}" + (f" ({more})" if more else "")
 
 
 def _remedy_word(event: Mapping[str, Any]) -> str:

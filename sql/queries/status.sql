@@ -55,11 +55,13 @@ FROM reconciler.request_budget WHERE client_key = $1;
 
 -- name: event
 -- Also one that the application no longer holds: its story stays on record. `left_*`: why the latest run that had its account
--- in hand could not read or write it.
+-- in hand could not read or write it. `planned`: what a run worked out and did not carry out, in the newest plan that still
+-- holds; null if a look or an entry is newer than that plan.
 SELECT k.calendar_id, k.event_id, coalesce(e.account_id, s.account_id) AS account_id, e.starts_at, e.profile_id,
        e.written_at, e.cancelled_at, e.event_id IS NULL AS dropped,
        s.conferencing, s.cause, s.remedy, s.read_at, s.next_read_at, s.settled_at, s.repairs, s.repaired_at,
-       s.intended_at, a.name, a.customer, u.error_kind AS left_kind, u.error_message AS left_why, u.finished_at AS left_at
+       s.intended_at, a.name, a.customer, u.error_kind AS left_kind, u.error_message AS left_why, u.finished_at AS left_at,
+       p.planned
 FROM (SELECT $1::text AS calendar_id, $2::text AS event_id) k
 LEFT JOIN reconciler.events e ON e.calendar_id = k.calendar_id AND e.event_id = k.event_id
 LEFT JOIN reconciler.event_states s ON s.calendar_id = k.calendar_id AND s.event_id = k.event_id
@@ -71,4 +73,18 @@ LEFT JOIN LATERAL (
     WHERE NOT r.dry_run AND u.finished_at IS NOT NULL
     ORDER BY r.started_at DESC LIMIT 1
 ) u ON u.error_kind IS NOT NULL
+LEFT JOIN LATERAL (
+    SELECT jsonb_build_object(
+               'plan_id', p.plan_id, 'run_id', p.run_id, 'dry_run', r.dry_run, 'closed', p.digest IS NOT NULL,
+               'expires_at', p.expires_at, 'cause', i.cause, 'remedy', i.remedy, 'detail', i.detail,
+               'held_back', coalesce(w.refusal, r.refusal)) AS planned
+    FROM reconciler.plans p
+    JOIN reconciler.plan_items i ON i.plan_id = p.plan_id AND i.calendar_id = k.calendar_id AND i.event_id = k.event_id
+    JOIN reconciler.runs r ON r.run_id = p.run_id
+    LEFT JOIN reconciler.run_units w ON w.run_id = p.run_id AND w.account_id = i.account_id
+    WHERE p.expires_at > now() AND (s.read_at IS NULL OR s.read_at < p.created_at)
+      AND NOT EXISTS (SELECT FROM reconciler.audit_entries t
+                      WHERE t.calendar_id = k.calendar_id AND t.event_id = k.event_id AND t.at >= p.created_at)
+    ORDER BY p.created_at DESC LIMIT 1
+) p ON true
 WHERE e.event_id IS NOT NULL OR s.event_id IS NOT NULL;

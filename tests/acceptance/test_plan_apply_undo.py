@@ -1,6 +1,7 @@
 """Mass change: a run that refuses, the kept plan carried out on somebody's word, and all of it taken back."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -158,6 +159,50 @@ async def test_status_says_that_a_limit_held_back_everybody_in_the_last_run(prog
     told, data = (await program("status")).out, (await program("status", "--json")).json
     assert "RECONCILER_MAX_REPAIRS" in data["last_run"]["held_back"]
     assert f"  held back: {data['last_run']['held_back']}\n" in told
+
+
+async def explained(program: Program, event: Planted) -> tuple[str, Any]:
+    """What `explain` tells of an event: the text, and the document."""
+    return (await program("explain", *event.key)).out, (await program("explain", *event.key, "--json")).json
+
+
+async def test_explain_tells_what_a_limit_held_back_until_it_is_applied(program: Program, town: Town) -> None:
+    event, _ = lost(town, 2)
+    town.move_in()
+    refused = (await program("run", "--json", env={**BOLD, "RECONCILER_MAX_REPAIRS_PER_ACCOUNT": "1"})).json
+    told, data = await explained(program, event)
+    assert (
+        f"  worked out by run {refused['run_id']}, not carried out: profile_removed, write it again asking for" in told
+    )
+    assert "(held back by RECONCILER_MAX_REPAIRS_PER_ACCOUNT allows 1 repairs of one account in a run" in told
+    assert f"; `reconciler apply {refused['plan_id']}`)" in told
+    assert "nothing on record" not in told
+    assert (data["planned"]["run_id"], data["planned"]["plan_id"]) == (refused["run_id"], refused["plan_id"])
+    assert (await program("apply", refused["plan_id"])).code == 0
+    told, data = await explained(program, event)
+    assert ("worked out by" in told, data["planned"]) == (False, None)
+
+
+async def test_explain_names_the_limit_that_held_back_everybody(program: Program, town: Town) -> None:
+    events = lost(town, 1) + lost(town, 1)
+    town.move_in()
+    await program("run", env={**BOLD, "RECONCILER_MAX_REPAIRS": "1"})
+    (kept,) = [event for event in events if not event.event.writes]
+    told, _ = await explained(program, kept)
+    assert "(held back by RECONCILER_MAX_REPAIRS allows 1" in told
+
+
+async def test_explain_tells_what_a_plan_says_while_it_holds(program: Program, town: Town) -> None:
+    (event,) = lost(town, 1)
+    town.move_in()
+    plan = (await program("plan", "--json")).json
+    told, data = await explained(program, event)
+    assert f"  planned by run {plan['run_id']}: profile_removed, write it again asking for" in told
+    assert f"(`reconciler apply {plan['plan_id']}`)" in told
+    assert data["planned"]["held_back"] is None
+    town.query("UPDATE reconciler.plans SET expires_at = now()")
+    told, data = await explained(program, event)
+    assert ("nothing on record" in told, data["planned"]) == (True, None)
 
 
 async def test_status_says_nothing_of_limits_that_held_back_nothing(program: Program, town: Town) -> None:

@@ -259,6 +259,24 @@ async def test_a_verdict_that_cannot_be_given_costs_its_account_alone(program: P
         assert (await program("audit", proof)).code == 0
 
 
+async def test_explain_says_that_a_write_is_in_doubt_whose_process_was_killed(program: Program, town: Town) -> None:
+    who = town.resident()
+    event = who.event("pro_gone", age=DAYS_AGO, stuck=True)
+    who.connect()
+    town.move_in()
+    held = town.world.faults.add(Fault("hold", match_path="^/v1/calendars/"))
+    running = await program.start("run", env=BOLD)
+    await running.until(lambda: asked(town, "upsert") == 1)
+    running.signal(signal.SIGKILL)
+    await running.end()
+    town.world.faults.remove(held)
+    in_doubt = "whether the write took effect is not known; the next run reads it before anything is written again"
+    assert f"expected next: {in_doubt}\n" in (await program("explain", *event.key)).out
+    assert (await program("explain", *event.key, "--json")).json["expected_next"] == in_doubt
+    assert (await program("run", env=BOLD)).code == 0
+    assert in_doubt not in (await program("explain", *event.key)).out
+
+
 async def test_a_run_without_a_key_takes_up_what_a_killed_one_left(program: Program, town: Town) -> None:
     repaired = people_to_repair(town, 2)
     town.move_in()
