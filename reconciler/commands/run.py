@@ -28,14 +28,14 @@ async def run_command(settings: Settings, options: RunOptions) -> Exit:
         except AlreadyDone as already:
             complain(str(already))
             return Exit.ALREADY
-        plan_id = await _kept_plan(settings, worker, end)
+        plan = await _kept_plan(settings, worker, end)
         aftermath = await _aftermath(worker, end)
     if options.as_json:
         say_json(end.summary)
     else:
-        say(run_text(end.summary, aftermath))
+        say(run_text(end.summary, aftermath, plan))
         _warn_of_nothing(end, options)
-    return exit_of(end, f"apply {plan_id}")
+    return exit_of(end, f"apply {plan['plan_id']}" if plan else "")
 
 
 async def plan_command(settings: Settings, options: RunOptions) -> Exit:
@@ -73,13 +73,13 @@ async def _aftermath(worker: Worker, end: RunEnd) -> Aftermath | None:
     return Aftermath.of(counts.get(OUTAGE, {}))
 
 
-async def _kept_plan(settings: Settings, worker: Worker, end: RunEnd) -> UUID | None:
+async def _kept_plan(settings: Settings, worker: Worker, end: RunEnd) -> dict[str, Any] | None:
     """The plan of the repairs that a limit held back, closed so that it can be applied."""
     if end.status != "refused":
         return None
     plan = await worker.books.ledger.close_plan(UUID(end.summary["run_id"]), settings.allowance[1])
     end.summary["plan_id"] = str(plan["plan_id"])
-    return UUID(str(plan["plan_id"]))
+    return plan
 
 
 def _warn_of_nothing(end: RunEnd, options: RunOptions) -> None:

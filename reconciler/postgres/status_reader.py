@@ -36,7 +36,9 @@ class StatusReader:
     async def status(self, now: datetime, client_id: str | None) -> dict[str, Any]:
         """Runs under way and the last one, due work, budget, open notices and incidents, as plain values.
 
-        `held_back` of a run names the limits that held back writes, those of single accounts included.
+        `held_back` of a run names the limits that held back writes, those of single accounts included. Of the last run
+        `plan_id` is the plan of what they held back, `planned` the number of its remedies, and `trouble` counts the
+        accounts that could not be read or written, with the first errors.
         """
         with speaking_plainly():
             async with self._pool.acquire() as connection, connection.transaction(readonly=True):
@@ -46,6 +48,7 @@ class StatusReader:
                 notices = await connection.fetch(_SQL["open_notices"])
                 incidents = await connection.fetch(_SQL["open_incidents"])
                 last = await connection.fetchrow(_SQL["last_finished"])
+                trouble = await connection.fetch(_SQL["trouble"], last["run_id"]) if last else []
                 told = {r["run_id"]: await connection.fetchval(_HELD_BACK, r["run_id"]) for r in (*runs, last) if r}
                 budget = await connection.fetchrow(_SQL["budget"], client_key(client_id)) if client_id else None
         waits = _waits(budget, waiting, [i["provider_name"] for i in incidents])
@@ -56,7 +59,9 @@ class StatusReader:
             "budget": dict(budget) if budget else None,
             "notices": {n["kind"]: {"notices": n["notices"], "events": n["events"]} for n in notices},
             "incidents": [dict(i) for i in incidents],
-            "last_run": {**dict(last), "held_back": told[last["run_id"]]} if last else None,
+            "last_run": {**dict(last), "held_back": told[last["run_id"]], "trouble": _trouble(trouble)}
+            if last
+            else None,
         }
 
     async def event(self, key: EventKey) -> dict[str, Any] | None:
@@ -66,11 +71,16 @@ class StatusReader:
         return dict(row) if row else None
 
 
+def _trouble(rows: Sequence[asyncpg.Record]) -> dict[str, Any]:
+    errors = [{name: row[name] for name in ("account_id", "kind", "message")} for row in rows]
+    return {"accounts": rows[0]["accounts"] if rows else 0, "errors": errors}
+
+
 def _under_way(row: asyncpg.Record, now: datetime, waits: list[str]) -> dict[str, Any]:
     """A run under way, with its expected end by the pace so far and what it waits for."""
     run = dict(row)
-    recent, since, held = run.pop("recent"), run.pop("recent_since"), run.pop("held")
-    run["expected_end"] = expected_end(now, run["accounts_left"], recent, since) if run["planned"] else None
+    recent, since, held, todo = (run.pop(name) for name in ("recent", "recent_since", "held", "todo"))
+    run["expected_end"] = expected_end(now, todo, recent, since) if run["planned"] else None
     ours = [] if run["planned"] else ["the list of due accounts"]
     if held:
         ours.append(f"its last account, to give {held} events a verdict (is their provider down?)")

@@ -6,8 +6,13 @@ from typing import Any
 from reconciler.domain.outage import Aftermath
 
 
-def run_text(summary: Mapping[str, Any], aftermath: Aftermath | None = None) -> str:
-    """What `reconciler run` prints at its end; `aftermath` is of the events that had waited for their provider."""
+def run_text(
+    summary: Mapping[str, Any], aftermath: Aftermath | None = None, kept: Mapping[str, Any] | None = None
+) -> str:
+    """What `reconciler run` prints at its end.
+
+    `aftermath` is of the events that had waited for their provider, `kept` the plan of what a limit held back.
+    """
     accounts, events, requests = summary["accounts"], summary["events"], summary["requests"]
     title = "dry run" if summary["dry_run"] else "run"
     lines = [
@@ -23,11 +28,14 @@ def run_text(summary: Mapping[str, Any], aftermath: Aftermath | None = None) -> 
     if aftermath is not None:
         lines.append(f"  outage     {aftermath.text}")
     lines.append(f"  requests   {requests['total']}{_by_kind(requests)}")
-    lines += [
-        f"  failed     {error['account_id'] or '(no account)'}: {error['kind']}: {error['message']}"
-        for error in summary["errors"]
-    ]
+    if kept is not None:
+        lines.append(f"  held back  {_kept(sum(kept['remedies'].values()), kept['plan_id'])}")
+    lines += _failed(summary["errors"])
     return "\n".join(lines)
+
+
+def _failed(errors: Sequence[Mapping[str, str]]) -> list[str]:
+    return [f"  failed     {e['account_id'] or '(no account)'}: {e['kind']}: {e['message']}" for e in errors]
 
 
 def _by_kind(requests: Mapping[str, int]) -> str:
@@ -79,6 +87,7 @@ def status_text(status: Mapping[str, Any]) -> str:
             + _spent(last["requests"])
         )
         lines += _held_back(last)
+        lines += _trouble(last["trouble"])
     if budget := status["budget"]:
         held = f", held for {budget['held_for_seconds']:.0f} s after a 429" if budget["held_for_seconds"] else ""
         lines.append(f"request budget: pace {budget['pace']:.0%}{held}")
@@ -97,7 +106,8 @@ def _run_lines(run: Mapping[str, Any]) -> list[str]:
     key = f" ({run['run_key']})" if run["run_key"] else ""
     many = f", {run['processes']} processes" if run["processes"] > 1 else ""
     if run["abandoned"]:
-        many = " (its process is gone; the next run goes on)"
+        who = "a run with its key goes on with it, any other" if run["run_key"] else "the next run"
+        many = f" (its process is gone; {who} closes it)"
     lines = [
         f"run {run['run_id']}{key}: {run['accounts_done']} of {run['accounts']} accounts "
         f"since {run['started_at']:%H:%M:%S} UTC{many}"
@@ -111,4 +121,14 @@ def _run_lines(run: Mapping[str, Any]) -> list[str]:
 
 
 def _held_back(run: Mapping[str, Any]) -> list[str]:
-    return [f"  held back: {run['held_back']}"] if run["held_back"] else []
+    kept = f"; {_kept(run['planned'], run['plan_id'])}" if run.get("plan_id") else ""
+    return [f"  held back: {run['held_back']}{kept}"] if run["held_back"] else []
+
+
+def _kept(remedies: int, plan_id: object) -> str:
+    return f"{remedies} {'remedy is' if remedies == 1 else 'remedies are'} kept: reconciler apply {plan_id}"
+
+
+def _trouble(trouble: Mapping[str, Any]) -> list[str]:
+    errors, more = trouble["errors"], trouble["accounts"] - len(trouble["errors"])
+    return _failed(errors) + ([f"  failed     and {more} more"] if more else [])

@@ -1,26 +1,24 @@
 -- What is going on: for `reconciler status`.
 
 -- name: runs_under_way
--- `processes` hold the run's lock: none means abandoned. The pace is that of the last five minutes.
+-- `processes` hold the run's lock: none means abandoned. The pace is that of the last five minutes. As in the summary, an
+-- account that is left to another run counts as left, but it is no work to do any more.
 SELECT r.run_id, r.run_key, r.trigger, r.reason, r.dry_run, r.started_at, r.planned_at IS NOT NULL AS planned,
-       r.refusal, u.accounts, u.accounts - u.todo AS accounts_done, u.todo AS accounts_left, u.recent, u.recent_since,
+       r.refusal, u.accounts, u.accounts - u.remaining AS accounts_done, u.remaining AS accounts_left, u.todo, u.recent,
+       u.recent_since,
        (SELECT count(*) FROM reconciler.run_held h WHERE h.run_id = r.run_id) AS held,
        p.processes, p.processes = 0 AS abandoned
 FROM reconciler.runs r
 CROSS JOIN LATERAL (
     SELECT count(*) AS accounts, count(*) FILTER (WHERE state = 'todo') AS todo,
+           count(*) FILTER (WHERE state IN ('todo', 'skipped')) AS remaining,
            count(*) FILTER (WHERE finished_at > $1::timestamptz - interval '5 minutes') AS recent,
            greatest(r.started_at, r.planned_at, $1::timestamptz - interval '5 minutes',
                     min(finished_at) FILTER (WHERE finished_at > $1::timestamptz - interval '5 minutes') - interval '1 second')
                AS recent_since
     FROM reconciler.run_units WHERE run_id = r.run_id
 ) u
-CROSS JOIN LATERAL (
-    SELECT count(DISTINCT l.pid) AS processes FROM pg_locks l
-    WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
-      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-      AND (l.classid::bigint << 32 | l.objid::bigint) = hashtextextended('reconciler:run:' || r.run_id, 0)
-) p
+-- include: run_processes
 WHERE r.status = 'running'
 ORDER BY r.started_at;
 
@@ -45,8 +43,20 @@ FROM reconciler.notices WHERE status <> 'resolved' GROUP BY kind ORDER BY kind;
 SELECT provider_name, opened_at FROM reconciler.incidents WHERE closed_at IS NULL ORDER BY opened_at;
 
 -- name: last_finished
-SELECT run_id, run_key, status, started_at, finished_at, summary -> 'requests' AS requests FROM reconciler.runs
-WHERE finished_at IS NOT NULL AND NOT dry_run ORDER BY finished_at DESC LIMIT 1;
+-- With the plan of what it held back, while that can be applied.
+SELECT r.run_id, r.run_key, r.status, r.started_at, r.finished_at, r.summary -> 'requests' AS requests, p.plan_id,
+       (SELECT count(*) FROM reconciler.plan_items i WHERE i.plan_id = p.plan_id) AS planned
+FROM reconciler.runs r
+LEFT JOIN reconciler.plans p ON p.run_id = r.run_id AND p.digest IS NOT NULL AND p.expires_at > now()
+WHERE r.finished_at IS NOT NULL AND NOT r.dry_run ORDER BY r.finished_at DESC LIMIT 1;
+
+-- name: trouble
+-- The accounts that a run could not read or write: all of them counted, the soonest in full.
+SELECT account_id, error_kind AS kind, error_message AS message, count(*) OVER () AS accounts
+FROM reconciler.run_units
+WHERE run_id = $1 AND error_kind IS NOT NULL
+ORDER BY deadline, account_id
+LIMIT 5;
 
 -- name: budget
 SELECT pace, greatest(0, hold_until - extract(epoch FROM clock_timestamp()))::float8 AS held_for_seconds,

@@ -148,7 +148,7 @@ async def test_status_names_the_soonest_account_that_the_last_run_held_back(
     assert why.startswith("RECONCILER_MAX_REPAIRS_PER_ACCOUNT allows 1 repairs of one account in a run"), why
     assert why.endswith(f"of {soonest.row['account_id']} 0 are done and 2 more were to follow{others}"), why
     assert why in refused.complaints[-1], "in the words of the run itself"
-    assert f"  held back: {why}\n" in told
+    assert f"  held back: {why}; " in told
 
 
 async def test_status_says_that_a_limit_held_back_everybody_in_the_last_run(program: Program, town: Town) -> None:
@@ -158,7 +158,25 @@ async def test_status_says_that_a_limit_held_back_everybody_in_the_last_run(prog
     assert (refused.code, sum(written(events))) == (4, 1), refused
     told, data = (await program("status")).out, (await program("status", "--json")).json
     assert "RECONCILER_MAX_REPAIRS" in data["last_run"]["held_back"]
-    assert f"  held back: {data['last_run']['held_back']}\n" in told
+    assert f"  held back: {data['last_run']['held_back']}; " in told
+
+
+@pytest.mark.parametrize("kept, words", [(1, "1 remedy is kept"), (4, "4 remedies are kept")])
+async def test_what_is_kept_of_a_refused_run_is_counted_until_its_plan_expires(
+    program: Program, town: Town, kept: int, words: str
+) -> None:
+    lost(town, kept)
+    town.move_in()
+    refused = await program("run", env={**BOLD, "RECONCILER_MAX_REPAIRS": "0"})
+    last = (await program("status", "--json")).json["last_run"]
+    assert last["planned"] == kept
+    assert f"  held back  {words}: reconciler apply {last['plan_id']}\n" in refused.out
+    told = (await program("status")).out
+    assert f"  held back: {last['held_back']}; {words}: reconciler apply {last['plan_id']}\n" in told
+    town.query("UPDATE reconciler.plans SET expires_at = now()")
+    told, last = (await program("status")).out, (await program("status", "--json")).json["last_run"]
+    assert ("kept" in told, last["plan_id"], last["planned"]) == (False, None, 0)
+    assert f"  held back: {last['held_back']}\n" in told
 
 
 async def explained(program: Program, event: Planted) -> tuple[str, Any]:

@@ -440,6 +440,27 @@ async def test_a_broken_account_costs_itself_alone(program: Program, town: Town)
     assert town.causes() == {event.key: "assigned"}
 
 
+async def test_status_names_the_first_accounts_that_the_last_run_could_not_read(program: Program, town: Town) -> None:
+    who = town.resident()
+    who.event(who.connect(), link=True)
+    lost = [resident.account.account_id for resident in broken(town, 7)]
+    town.move_in()
+    done = await program("run", "--json")
+    assert done.code == PARTIAL, done
+    told, last = (await program("status")).out, (await program("status", "--json")).json["last_run"]
+    assert last["trouble"] == {"accounts": 7, "errors": done.json["errors"][:5]}
+    assert [error["account_id"] for error in last["trouble"]["errors"]] == lost[:5]
+    lines = [line for line in told.splitlines() if line.startswith("  failed ")]
+    assert [line.startswith(f"  failed     {lost[n]}: server_error: ") for n, line in enumerate(lines[:5])] == [
+        True
+    ] * 5
+    assert lines[5:] == ["  failed     and 2 more"]
+    town.world.faults.clear()
+    assert (await program("run")).code == 0
+    told, last = (await program("status")).out, (await program("status", "--json")).json["last_run"]
+    assert ("  failed " in told, last["trouble"]) == (False, {"accounts": 0, "errors": []})
+
+
 async def test_several_broken_accounts_at_the_end_are_no_outage(program: Program, town: Town) -> None:
     broken(town, 4)
     who = town.resident()
@@ -476,6 +497,49 @@ SPENT = (
     "INSERT INTO reconciler.notices (kind, account_id, events, last_event_at)"
     " VALUES ('relink_conferencing', %s, '[]', now() - interval '1 hour')"
 )
+
+
+async def test_status_counts_accounts_left_to_another_run_as_left(program: Program, town: Town) -> None:
+    done, shared, reading = [town.resident() for _ in range(3)]
+    for who in (done, shared, reading):
+        who.event(who.connect(), link=True)
+    town.move_in()
+    holds = [
+        town.world.faults.add(Fault("hold", match_path="^/v1/events", account_id=who.account.account_id))
+        for who in (shared, reading)
+    ]
+    first = await program.start("run", "--account", shared.account.account_id)
+    await first.until(lambda: asked(town, "events") == 1)
+    second = await program.start("run", "--run-key", "night", "--json")
+    count = "SELECT count(*) AS n FROM reconciler.run_units WHERE state = 'skipped' OR state = 'done'"
+    await second.until(lambda: town.query(count) == [{"n": 2}])
+    told, data = (await program("status")).out, (await program("status", "--json")).json
+    (run,) = [run for run in data["runs"] if run["run_key"] == "night"]
+    for hold in holds:
+        town.world.faults.remove(hold)
+    assert (run["accounts"], run["accounts_done"], run["accounts_left"]) == (3, 1, 2)
+    assert "(night): 1 of 3 accounts" in told
+    assert (await first.end()).code == 0
+    accounts = (await second.end()).json["accounts"]
+    assert (accounts["done"], accounts["left"]) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    "key, words",
+    [("night", "a run with its key goes on with it, any other closes it"), (None, "the next run closes it")],
+)
+async def test_status_says_what_becomes_of_a_run_whose_process_is_gone(
+    program: Program, town: Town, key: str | None, words: str
+) -> None:
+    people_to_repair(town, 1)
+    town.move_in()
+    held = town.world.faults.add(Fault("hold", match_path="^/v1/events"))
+    running = await program.start("run", *(("--run-key", key) if key else ()))
+    await running.until(lambda: asked(town, "events") >= 1)
+    running.signal(signal.SIGKILL)
+    await running.end()
+    town.world.faults.remove(held)
+    assert f"(its process is gone; {words})\n" in (await program("status")).out
 
 
 async def test_a_run_resolves_no_notice_of_an_account_that_another_has_in_hand(program: Program, town: Town) -> None:
