@@ -13,7 +13,7 @@ from uuid import UUID
 from reconciler.domain.cause import Cause
 from reconciler.domain.outage import Aftermath
 from reconciler.domain.report_lines import Lines, Linked, Owner, said
-from reconciler.domain.report_words import RepairStatus
+from reconciler.domain.report_words import ABANDONED_TEXT, RUN_STATUS_TEXT, RepairStatus
 
 SOON = timedelta(hours=24)
 """An event at risk that starts within this time is counted apart."""
@@ -23,6 +23,8 @@ SOON = timedelta(hours=24)
 class RunFacts:
     """The run that a report is about. The numbers are null while it has no summary.
 
+    `abandoned`: it is not at its end, but its process is gone. `accounts_unseen` it has not looked at, without leaving
+    them to another run.
     `overtaken`: a later run has looked at events, perhaps at the same ones. `elsewhere`: how many events are at risk
     that the run did not touch. `outage`: what became of those that had waited for a provider, null if there were none.
     """
@@ -35,10 +37,22 @@ class RunFacts:
     reason: str | None = None
     accounts_due: int | None = None
     accounts_left: int | None = None
+    accounts_unseen: int = 0
     events_read: int | None = None
+    abandoned: bool = False
     overtaken: bool = False
     elsewhere: int = 0
     outage: Aftermath | None = None
+
+    @property
+    def status_text(self) -> str:
+        """How it ended, or how it stands."""
+        if self.abandoned:
+            return ABANDONED_TEXT
+        if self.status == "partial" and self.accounts_unseen and self.accounts_due is not None:
+            were = "were" if self.accounts_due > 1 else "was"
+            return f"Ended early: {self.accounts_unseen:,} of {_accounts(self.accounts_due)} {were} not looked at"
+        return RUN_STATUS_TEXT.get(self.status, self.status)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +85,22 @@ class Header:
                 "This was a trial run: nothing was changed. It shows what would be done; meetings that only need time,"
                 " and those that have their link, are left out.",
             ),
-            (run.status == "running", "The run is still under way; this is what it has done so far."),
+            (
+                run.status == "running" and not run.abandoned,
+                "The run is still under way; this is what it has done so far.",
+            ),
+            (
+                run.abandoned,
+                "The run has not come to its end: its process is gone. This is what it had done by then; the next run"
+                " makes up for what it left.",
+            ),
             (
                 run.status == "refused",
                 "A safety limit held corrections back; they are shown as worked out, but not made.",
             ),
             (
                 left > 0,
-                f"{left:,} {'accounts were' if left > 1 else 'account was'} not reached; the next run makes up for it.",
+                f"{_accounts(left)} {'were' if left > 1 else 'was'} not reached; the next run makes up for it.",
             ),
             (
                 run.elsewhere > 0 and not run.dry_run,
@@ -92,6 +114,10 @@ class Header:
             ),
         )
         return tuple(note for applies, note in said if applies)
+
+
+def _accounts(number: int) -> str:
+    return f"{number:,} {'accounts' if number > 1 else 'account'}"
 
 
 def _meetings(number: int) -> str:

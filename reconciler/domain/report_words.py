@@ -171,6 +171,8 @@ RUN_STATUS_TEXT: dict[str, str] = {
     "failed": "Failed",
 }
 
+ABANDONED_TEXT = "Not at its end, but its process is gone"
+
 UNREAD_TEXT: Mapping[str, str] = {
     "no_account": "The application does not list this account.",
     "write_in_doubt": "A correction was sent, but its answer was lost; the meeting is checked before anything else.",

@@ -14,7 +14,6 @@ from reconciler.domain.report_words import (
     NOT_JUDGED_TITLE,
     NOTICE_TEXT,
     REPAIR_STATUS_TEXT,
-    RUN_STATUS_TEXT,
     RepairStatus,
     provider_text,
 )
@@ -57,7 +56,6 @@ def _template() -> Template:
         "deliveries": DELIVERY_TEXT,
         "notices": NOTICE_TEXT,
         "statuses": REPAIR_STATUS_TEXT,
-        "run_statuses": RUN_STATUS_TEXT,
         "CONFIRMED": RepairStatus.CONFIRMED,
     }
     return environment.get_template("report.html.j2")

@@ -4,14 +4,18 @@
 SELECT now();
 
 -- name: run
+-- `abandoned`: its books are open, but no process holds its lock. `todo`: accounts that it did not look at, and left to nobody.
 SELECT r.run_id, r.status, r.dry_run, r.started_at, r.finished_at, r.reason, r.summary, r.scope <> '{}' AS scoped,
        EXISTS (SELECT FROM reconciler.runs l
                WHERE l.started_at > r.started_at AND l.run_id <> r.run_id AND NOT l.dry_run) AS overtaken,
        (SELECT jsonb_object_agg(n.name, n.number)
         FROM (SELECT c.key AS name, sum(c.value::int) AS number
               FROM reconciler.run_units u, jsonb_each_text(u.counts -> 'outage') c
-              WHERE u.run_id = r.run_id GROUP BY c.key) n) AS outage
+              WHERE u.run_id = r.run_id GROUP BY c.key) n) AS outage,
+       r.status = 'running' AND p.processes = 0 AS abandoned,
+       (SELECT count(*) FROM reconciler.run_units u WHERE u.run_id = r.run_id AND u.state = 'todo') AS todo
 FROM reconciler.runs r
+-- include: run_processes
 WHERE r.run_id = $1;
 
 -- name: at_risk_of_run

@@ -493,6 +493,28 @@ async def test_a_hanging_account_costs_no_more_than_its_timeouts(program: Progra
     assert town.causes() == {event.key: "assigned"}
 
 
+async def test_the_report_of_a_killed_run_says_so_and_that_it_ended_early_once_it_is_closed(
+    program: Program, town: Town
+) -> None:
+    people_to_repair(town, 1)
+    town.move_in()
+    held = town.world.faults.add(Fault("hold", match_path="^/v1/events"))
+    running = await program.start("run")
+    await running.until(lambda: asked(town, "events") >= 1)
+    (run,) = open_runs(town)
+    report = ("report", "--run", str(run["run_id"]))
+    assert "The run is still under way" in (await program(*report)).out
+    running.signal(signal.SIGKILL)
+    await running.end()
+    town.world.faults.remove(held)
+    told = (await program(*report)).out
+    assert ("its process is gone" in told, "still under way" in told.lower()) == (True, False)
+    assert (await program("run", env=BOLD)).code == 0
+    told = (await program(*report)).out
+    assert "Ended early: 3 of 3 accounts were not looked at. It checked 0 meetings in 0 accounts." in told
+    assert "could not be read or written" not in told
+
+
 SPENT = (
     "INSERT INTO reconciler.notices (kind, account_id, events, last_event_at)"
     " VALUES ('relink_conferencing', %s, '[]', now() - interval '1 hour')"

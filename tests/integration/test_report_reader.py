@@ -19,6 +19,7 @@ from reconciler.ports import WrongConfiguration
 from reconciler.postgres import audit_log
 from reconciler.postgres.pool import Connection, Pool, open_pool
 from reconciler.postgres.report_reader import ReportQuery, build
+from reconciler.postgres.run_ledger import Locks
 from reconciler.reporting import FORMATS, render
 
 NOW = datetime.now(UTC)
@@ -485,6 +486,33 @@ async def test_a_run_s_own_numbers_come_from_its_summary(books: Books) -> None:
     assert isinstance(facts, RunFacts)
     assert (facts.status, facts.accounts_due, facts.accounts_left, facts.events_read) == ("stopped", 9, 2, 40)
     assert (report.header.managers, report.header.customers) == (("Marta",), ("X",))
+
+
+async def test_a_run_is_under_way_while_a_process_holds_its_lock(books: Books, database: str) -> None:
+    run = await books.run(status="running")
+    locks = await Locks.open(database)
+    assert await locks.take(f"run:{run}")
+    (note,) = (await build(books.pool, ReportQuery(run_id=run))).header.notes
+    assert "still under way" in note
+    await locks.release(f"run:{run}")
+    await locks.close()
+    (note,) = (await build(books.pool, ReportQuery(run_id=run))).header.notes
+    assert "its process is gone" in note
+    closed = await books.run(status="completed")
+    assert (await build(books.pool, ReportQuery(run_id=closed))).header.notes == ()
+
+
+async def test_a_run_that_was_closed_for_its_dead_process_ended_early(books: Books) -> None:
+    summary = {"accounts": {"due": 4, "left": 3}, "events": {"read": 4}}
+    dead = await books.run(status="partial", summary=summary)
+    troubled = await books.run(status="partial", summary=summary)
+    for number, state in enumerate(["done", "todo", "todo", "skipped"]):
+        await books.unit(dead, f"acc_{number}", state=state)
+        await books.unit(troubled, f"acc_{number}", state=state.replace("todo", "skipped"))
+    html = render(await build(books.pool, ReportQuery(run_id=dead)), "html").decode()
+    assert "Ended early: 2 of 4 accounts were not looked at. It checked 4 meetings in 1 account." in html
+    html = render(await build(books.pool, ReportQuery(run_id=troubled)), "html").decode()
+    assert "Ended early" not in html
 
 
 async def test_the_number_of_statements_does_not_grow_with_the_accounts(books: Books) -> None:

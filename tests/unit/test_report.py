@@ -255,6 +255,7 @@ class TestNotes:
         [
             (replace(RUN, dry_run=True, elsewhere=3), "trial run"),
             (replace(RUN, status="running"), "under way"),
+            (replace(RUN, status="running", abandoned=True), "its process is gone"),
             (replace(RUN, status="refused"), "safety limit"),
             (replace(RUN, accounts_left=1), "1 account was not reached"),
             (replace(RUN, accounts_left=1200), "1,200 accounts were not reached"),
@@ -267,6 +268,30 @@ class TestNotes:
     def test_whatever_a_reader_could_misread_is_said(self, run: RunFacts, words: str) -> None:
         (note,) = Header(run, NOW).notes
         assert words in note
+
+    @pytest.mark.parametrize(
+        "run, words",
+        [
+            (replace(RUN, status="running"), "Still under way"),
+            (replace(RUN, status="running", abandoned=True), "Not at its end, but its process is gone"),
+            (
+                replace(RUN, status="partial", accounts_due=12, accounts_unseen=3),
+                "Ended early: 3 of 12 accounts were not looked at",
+            ),
+            (
+                replace(RUN, status="partial", accounts_due=1, accounts_unseen=1),
+                "Ended early: 1 of 1 account was not looked at",
+            ),
+            (
+                replace(RUN, status="partial", accounts_due=12, accounts_left=2),
+                "Finished, but some accounts could not be read or written",
+            ),
+            (replace(RUN, status="stopped", accounts_due=12, accounts_unseen=3), "Stopped early"),
+        ],
+        ids=lambda value: value if isinstance(value, str) else "",
+    )
+    def test_the_run_is_said_to_have_come_as_far_as_it_has(self, run: RunFacts, words: str) -> None:
+        assert f": {words}." in Page(render(fold(Header(run, NOW), Lines()), "html")).said
 
 
 class TestOutage:
