@@ -15,7 +15,7 @@ from reconciler.domain.ids import CalendarId, EventId, EventKey, ProfileId
 from reconciler.pipeline.guide import Change, Guide, Planned, as_planned, back
 from reconciler.ports import SafetyLimits
 from reconciler.postgres.run_ledger import plan_digest
-from reconciler.reporting.summary_text import run_text
+from reconciler.reporting.summary_text import FATES, fates_text, run_text
 
 
 async def apply_command(settings: Settings, plan_id: UUID, *, as_json: bool) -> Exit:
@@ -32,16 +32,24 @@ async def apply_command(settings: Settings, plan_id: UUID, *, as_json: bool) -> 
         complain(f"refused: plan {plan_id} {why}; make a new one with `reconciler plan`")
         return Exit.REFUSED
     approved = {_key_in(i): Planned(i["cause"], i["detail"]) for i in items}
-    return await _guided(settings, tuple(approved), as_planned(approved), f"apply {plan_id}", as_json=as_json)
+    return await _guided(
+        settings, tuple(approved), as_planned(approved), f"apply {plan_id}", undoes=False, as_json=as_json
+    )
 
 
 async def undo_command(settings: Settings, run_id: UUID, *, as_json: bool) -> Exit:
     """`reconciler undo`: put back what a run changed, where nothing moved since."""
     async with open_books(settings) as books:
+        if await books.ledger.in_hand(run_id):
+            complain(f"run {run_id} is still under way; nothing was undone")
+            return Exit.ALREADY
         rows = await books.ledger.changes(run_id)
+        in_doubt = await books.ledger.left_in_doubt(run_id)
     if rows is None:
         complain(f"there is no run {run_id}: `reconciler status` names the last one")
         return Exit.USAGE
+    if in_doubt:
+        complain(f"{in_doubt} writes of run {run_id} are in doubt and are not undone")
     changed = {
         _key_in(r): Change(
             ProfileId(r["before"]["profile_id"]),
@@ -50,7 +58,9 @@ async def undo_command(settings: Settings, run_id: UUID, *, as_json: bool) -> Ex
         )
         for r in rows
     }
-    return await _guided(settings, tuple(changed), back(run_id, changed), f"undo {run_id}", as_json=as_json)
+    return await _guided(
+        settings, tuple(changed), back(run_id, changed), f"undo {run_id}", undoes=True, as_json=as_json
+    )
 
 
 def _key_in(row: Mapping[str, Any]) -> EventKey:
@@ -59,7 +69,7 @@ def _key_in(row: Mapping[str, Any]) -> EventKey:
 
 
 async def _guided(
-    settings: Settings, events: tuple[EventKey, ...], guide: Guide, command: str, *, as_json: bool
+    settings: Settings, events: tuple[EventKey, ...], guide: Guide, command: str, *, undoes: bool, as_json: bool
 ) -> Exit:
     """A run over exactly these events, in which only what the guide allows is carried out. `command` does it again."""
     if not events:
@@ -70,12 +80,17 @@ async def _guided(
     limits = SafetyLimits(repairs=many, share=math.inf, per_account=many)  # somebody has looked at exactly these
     async with stopping() as stop, open_worker(settings, options.scope, guide=guide, limits=limits) as worker:
         end = await work(settings, options, worker, stop)
-        counts = await worker.books.ledger.counts(UUID(end.summary["run_id"]))
-    asked, carried = len(events), end.summary["events"]["read"] - counts.get("outcomes", {}).get("drifted", 0)
-    end.summary["asked"] = {"events": asked, "carried_out": carried, "drifted": asked - carried}
+        fates = await worker.books.ledger.fates(UUID(end.summary["run_id"]), events)
+    counted = {fate: sum(fates.get(fate, {}).values()) for fate in FATES}
+    end.summary["asked"] = {"events": many, **counted}
     if as_json:
         say_json(end.summary)
     else:
         say(run_text(end.summary))
-        say(f"  of {asked} events {carried} were as expected; {asked - carried} have moved on and were left alone")
-    return exit_of(end, command)
+        say(fates_text(many, fates, undoes=undoes))
+    code = exit_of(end, command)
+    if code is Exit.DONE and (failed := counted["refused"] + counted["in_doubt"] + counted["failed"]):
+        done = "put back" if undoes else "carried out"
+        complain(f"{failed} of {many} events could not be {done}, or not surely: `reconciler explain` says why of each")
+        return Exit.PARTIAL
+    return code

@@ -14,7 +14,7 @@ import asyncpg
 
 from reconciler.domain.audit import AuditEntry, AuditTag
 from reconciler.domain.casework import Counts, Unit
-from reconciler.domain.ids import AccountId
+from reconciler.domain.ids import AccountId, EventKey
 from reconciler.domain.run import ProviderShare, RunClosed, RunRow, Totals, summary
 from reconciler.ports import LocksLost, StillWriting
 from reconciler.postgres import audit_log
@@ -363,6 +363,31 @@ class RunLedger:
                 if not await connection.fetchval(_SQL["exists"], run_id):
                     return None
                 return [dict(row) for row in await connection.fetch(_SQL["changes"], run_id)]
+
+    async def fates(self, run_id: UUID, events: Sequence[EventKey]) -> Mapping[str, Mapping[str, int]]:
+        """What became in a run of the events that it was told by name: per fate how many, by remedy.
+
+        The fates, of which every event has one: `carried_out`; `refused` by Cronofy; `in_doubt`, written without a
+        certain answer; `failed`, not read or not written; `drifted`, changed since; `held_back` by a limit; `left` at
+        the end; `elsewhere`, in another run's hands.
+        """
+        calendars, ids = [key.calendar_id for key in events], [key.event_id for key in events]
+        fates: dict[str, dict[str, int]] = {}
+        with speaking_plainly():
+            for row in await self._pool.fetch(_SQL["fates"], run_id, calendars, ids):
+                fates.setdefault(row["fate"], {})[row["remedy"] or ""] = row["number"]
+        return fates
+
+    async def in_hand(self, run_id: UUID) -> bool:
+        """Whether a living process has this run in hand."""
+        with speaking_plainly():
+            return bool(await self._pool.fetchval(_SQL["in_hand"], run_id))
+
+    async def left_in_doubt(self, run_id: UUID) -> int:
+        """How many events a run wrote last without a certain outcome: what it changed of them is not known."""
+        with speaking_plainly():
+            number: int = await self._pool.fetchval(_SQL["left_in_doubt"], run_id)
+            return number
 
     async def close_plan(self, run_id: UUID, per_minute: float) -> dict[str, Any]:
         """Close a dry run's plan under its digest: its id, digest, remedies, and what carrying it out will cost.

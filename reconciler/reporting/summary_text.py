@@ -38,6 +38,43 @@ def _failed(errors: Sequence[Mapping[str, str]]) -> list[str]:
     return [f"  failed     {e['account_id'] or '(no account)'}: {e['kind']}: {e['message']}" for e in errors]
 
 
+FATES = {
+    "carried_out": "",
+    "refused": "Cronofy refused {}",
+    "in_doubt": "whether {} took effect is not known",
+    "failed": "{} could not be read or written",
+    "drifted": "{} have changed since and were left alone",
+    "held_back": "a limit held back {}",
+    "left": "{} were not reached",
+    "elsewhere": "{} were in another run's hands",
+}
+"""What becomes of an event that a run is told by name, and how it is said."""
+
+_DONE = {
+    "reupsert": "repaired",
+    "notify": "noticed",
+    "park": "parked with a notice",
+    "report": "reported",
+    "escalate": "escalated",
+}
+
+
+def fates_text(asked: int, fates: Mapping[str, Mapping[str, int]], *, undoes: bool) -> str:
+    """What became of the events of a plan or, if it `undoes` one, of a run. The numbers add up to `asked`."""
+    done = fates.get("carried_out", {})
+    by_remedy = ", ".join(f"{done[remedy]} {words}" for remedy, words in _DONE.items() if remedy in done)
+    carried = "put back" if undoes else "carried out" + (f" ({by_remedy})" if by_remedy else "")
+    parts = [f"{sum(done.values())} of {asked} {carried}"]
+    parts += [words.format(sum(fates[fate].values())) for fate, words in FATES.items() if words and fate in fates]
+    lines = ["  " + "; ".join(parts)]
+    if undoes and done:
+        lines.append(
+            "  the next run judges them anew and repairs what it finds broken: suspend the nightly run, or have the "
+            "application write a profile that works"
+        )
+    return "\n".join(lines)
+
+
 def _by_kind(requests: Mapping[str, int]) -> str:
     spent = ", ".join(f"{n} {kind}" for kind, n in requests.items() if n and kind != "total")
     return f": {spent}" if spent else ""
