@@ -12,6 +12,7 @@ from reconciler.domain.evidence_json import evidence_from
 from reconciler.domain.policy import Policy
 from reconciler.domain.remedy import REMEDY_NAMES, Escalate
 from reconciler.domain.support import SUPPORT, support_text
+from reconciler.reporting.summary_text import service_text
 
 _WHAT = {
     AuditTag.EVENT_JUDGED: "judged",
@@ -156,7 +157,8 @@ def _entry_lines(stored: StoredEntry) -> list[str]:
     lines = [f"{_when(entry.at)}  {_WHAT.get(entry.tag, entry.tag.value)}"]
     if entry.evidence is not None and entry.cause is not None:
         evidence = evidence_from(entry.evidence)
-        lines[0] += f": {entry.cause}, so {_remedy(entry.after) or entry.remedy}"
+        why = "" if (entry.after or {}).get("undoes") else f"{entry.cause}, so "  # an undo asks for no cause
+        lines[0] += f": {why}{_remedy(entry.after) or entry.remedy}"
         lines.append(f"    read: {_read(evidence)}")
         if evidence.roster is not None:
             listed = ", ".join(
@@ -180,10 +182,10 @@ def _remedy(after: Mapping[str, Any] | None) -> str | None:
         case "reupsert":
             drift = " and with the times that the person moved it to" if "drift" in after else ""
             why = "".join(f", {k} {after[k]}" for k in ("status", "keys", "reason") if after.get(k))
-            return (
-                f"write it again asking for {after['profile_id']} "
-                f"({after['provider_name'] or 'provider open'}, provider {after['provider_change']}){drift}{why}"
-            )
+            if after.get("undoes"):
+                return f"back to asking for {after['profile_id']} (undo of run {after['undoes']}){drift}{why}"
+            service = service_text(after["provider_name"], after["provider_change"])
+            return f"write it again asking for {after['profile_id']} ({service}){drift}{why}"
         case "notify":
             return f"notice {after['kind'].replace('_', ' ')}" + (
                 f" about {after['profile_id']}" if after["profile_id"] else ""

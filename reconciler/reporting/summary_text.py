@@ -92,6 +92,18 @@ def _table(title: str, values: Mapping[str, int]) -> list[str]:
     ]
 
 
+_CHANGES = {
+    "same": "the same service as before",
+    "changed": "another service than before",
+    "unknown": "whether the service changes is not known",
+}
+
+
+def service_text(provider: str | None, change: str) -> str:
+    """With which video service a write asks for a link, and whether it is another one than before."""
+    return f"{provider}, {_CHANGES[change]}" if provider else _CHANGES[change]
+
+
 def plan_text(plan: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -> str:
     """What `reconciler plan` prints: the writes one by one, the rest counted."""
     lines = [f"plan {plan['plan_id']}", f"  digest     {plan['digest']}"]
@@ -104,7 +116,7 @@ def plan_text(plan: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -> st
             change = item["detail"]["provider_change"]
             lines.append(
                 f"  reupsert   {item['calendar_id']}/{item['event_id']} -> {item['detail']['profile_id']}"
-                + (f" (provider {change})" if change != "same" else "")
+                + (f" ({_CHANGES[change]})" if change != "same" else "")
             )
     return "\n".join(lines)
 

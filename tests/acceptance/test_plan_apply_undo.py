@@ -239,6 +239,30 @@ async def test_undo_says_which_writes_of_a_dead_run_are_in_doubt(program: Progra
     assert written(events) == [2, 0, 0]
 
 
+async def test_a_plan_says_in_words_that_the_service_may_change(program: Program, town: Town) -> None:
+    (event,) = lost(town, 1)
+    town.move_in()
+    (profile,) = event.resident.account.conferencing_profiles
+    told = (await program("plan")).out
+    assert f"-> {profile.profile_id} (whether the service changes is not known)" in told
+
+
+async def test_explain_says_that_an_undo_put_it_back(program: Program, town: Town) -> None:
+    run_id = await repaired(program, town, 1)
+    (event,) = town.planted
+    told = (await program("explain", *event.key)).out
+    assert "(zoom, whether the service changes is not known)" in told
+    assert (await program("undo", run_id)).code == 0
+    lines = (await program("explain", *event.key)).out.splitlines()
+    assert any(
+        line.endswith(f"about to write it again: back to asking for pro_gone (undo of run {run_id})") for line in lines
+    )
+    assert any(
+        line.endswith(f"Cronofy accepted the write: back to asking for pro_gone (undo of run {run_id})")
+        for line in lines
+    )
+
+
 # ---------------------------------------------------------------- one account's limit
 
 
