@@ -130,6 +130,19 @@ async def test_events_of_an_account_that_is_parked_meanwhile_could_not_be_writte
     assert (applied.code, fates(applied)) == (3, {"events": 1, "failed": 1}), applied
 
 
+async def test_a_write_without_an_answer_is_no_success_of_apply(program: Program, town: Town) -> None:
+    lost(town, 1)
+    town.move_in()
+    town.world.settings.generation_delay = 1e6
+    plan = (await program("plan", "--json")).json["plan_id"]
+    town.world.faults.add(Fault("reset", match_path="/calendars/.*/events$", after_commit=True))
+    applied = await program("apply", plan)
+    assert (applied.code, applied.out.splitlines()[-1]) == (
+        3,
+        "  0 of 1 carried out; whether 1 took effect is not known",
+    ), applied
+
+
 async def test_what_apply_did_not_reach_has_not_changed(program: Program, town: Town) -> None:
     events = [event for _ in range(4) for event in lost(town, 1)]
     town.move_in()
