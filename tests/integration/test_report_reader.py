@@ -185,7 +185,7 @@ async def test_an_unknown_run_is_said_in_one_line(books: Books) -> None:
 
 @pytest.mark.parametrize("query", [{}, {"run_id": uuid4(), "since": NOW}, {"run_id": uuid4(), "until": NOW}])
 def test_a_report_is_about_a_run_or_a_period(query: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="either one run or a period"):
+    with pytest.raises(ValueError, match="either one run"):
         ReportQuery(**query)
 
 
