@@ -37,7 +37,7 @@ class StatusReader:
         """Runs under way and the last one, due work, budget, open notices and incidents, as plain values.
 
         `held_back` of a run names the limits that held back writes, those of single accounts included. Of the last run
-        `plan_id` is the plan of what they held back, `planned` the number of its remedies, and `trouble` counts the
+        `plan_id` is the plan of what they held back, `kept` the number of its remedies, and `trouble` counts the
         accounts that could not be read or written, with the first errors.
         """
         with speaking_plainly():

@@ -170,7 +170,7 @@ def _run_lines(run: Mapping[str, Any]) -> list[str]:
 
 
 def _held_back(run: Mapping[str, Any]) -> list[str]:
-    kept = f"; {_kept(run['planned'], run['plan_id'])}" if run.get("plan_id") else ""
+    kept = f"; {_kept(run['kept'], run['plan_id'])}" if run.get("plan_id") else ""
     return [f"  held back: {run['held_back']}{kept}"] if run["held_back"] else []
 
 

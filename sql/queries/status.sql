@@ -45,7 +45,7 @@ SELECT provider_name, opened_at FROM reconciler.incidents WHERE closed_at IS NUL
 -- name: last_finished
 -- With the plan of what it held back, while that can be applied.
 SELECT r.run_id, r.run_key, r.status, r.started_at, r.finished_at, r.summary -> 'requests' AS requests, p.plan_id,
-       (SELECT count(*) FROM reconciler.plan_items i WHERE i.plan_id = p.plan_id) AS planned
+       (SELECT count(*) FROM reconciler.plan_items i WHERE i.plan_id = p.plan_id) AS kept
 FROM reconciler.runs r
 LEFT JOIN reconciler.plans p ON p.run_id = r.run_id AND p.digest IS NOT NULL AND p.expires_at > now()
 WHERE r.finished_at IS NOT NULL AND NOT r.dry_run ORDER BY r.finished_at DESC LIMIT 1;

@@ -356,13 +356,13 @@ async def test_what_is_kept_of_a_refused_run_is_counted_until_its_plan_expires(
     town.move_in()
     refused = await program("run", env={**BOLD, "RECONCILER_MAX_REPAIRS": "0"})
     last = (await program("status", "--json")).json["last_run"]
-    assert last["planned"] == kept
+    assert last["kept"] == kept
     assert f"  held back  {words}: reconciler apply {last['plan_id']}\n" in refused.out
     told = (await program("status")).out
     assert f"  held back: {last['held_back']}; {words}: reconciler apply {last['plan_id']}\n" in told
     town.query("UPDATE reconciler.plans SET expires_at = now()")
     told, last = (await program("status")).out, (await program("status", "--json")).json["last_run"]
-    assert ("kept" in told, last["plan_id"], last["planned"]) == (False, None, 0)
+    assert ("kept" in told, last["plan_id"], last["kept"]) == (False, None, 0)
     assert f"  held back: {last['held_back']}\n" in told
 
 
