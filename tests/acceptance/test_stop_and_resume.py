@@ -246,7 +246,7 @@ async def test_a_verdict_that_cannot_be_given_costs_its_account_alone(program: P
         town.query(UNHEARD_OF[what], account_id)
     done = await running.end()
     assert (done.code, done.json["status"]) == (PARTIAL, "partial"), done
-    assert done.complaints == ["reconciler: 1 accounts could not be read or written; they stay due"]
+    assert done.complaints == ["reconciler: 1 account could not be read or written; it stays due"]
     assert done.json["accounts"] == {"due": 4, "done": 3, "failed": 1, "parked": 0, "left": 0}
     assert [(error["account_id"], error["kind"]) for error in done.json["errors"]] == [(account_id, "internal")]
     assert done.json["causes"] == {"unexplained": 3}
