@@ -248,11 +248,11 @@ FROM (
 GROUP BY fate, remedy;
 
 -- name: in_hand
--- How many processes have a run in hand.
-SELECT count(DISTINCT l.pid) FROM pg_locks l
-WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
-  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-  AND (l.classid::bigint << 32 | l.objid::bigint) = hashtextextended('reconciler:run:' || $1::uuid, 0);
+-- Whether any process has a run in hand.
+SELECT p.processes > 0
+FROM reconciler.runs r
+-- include: run_processes
+WHERE r.run_id = $1;
 
 -- name: left_in_doubt
 -- Events whose last write by a run has no outcome on record, or none that is certain.
