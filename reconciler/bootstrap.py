@@ -25,8 +25,10 @@ from reconciler.postgres.audit_log import AuditReader
 from reconciler.postgres.budget import SharedBudget
 from reconciler.postgres.case_store import Fence, PostgresCases
 from reconciler.postgres.due import DueFilter
+from reconciler.postgres.locks import Locks
+from reconciler.postgres.plans import Plans
 from reconciler.postgres.pool import IDLE_IN_TRANSACTION_S, Pool, open_pool
-from reconciler.postgres.run_ledger import Locks, RunLedger
+from reconciler.postgres.run_ledger import RunLedger
 from reconciler.postgres.status_reader import StatusReader
 from reconciler.postgres.tokens import StoredTokens, TokenSafe
 
@@ -51,6 +53,7 @@ class Books:
 
     pool: Pool
     ledger: RunLedger
+    plans: Plans
     audit: AuditReader
     status: StatusReader
     clock: DatabaseClock
@@ -78,7 +81,7 @@ async def open_books(settings: Settings, scope: Scope | None = None, *, recheck:
     async with open_pool(settings.dsn(), min(_POOL, settings.concurrency), idle_s) as pool:
         ledger = RunLedger(pool, due)
         clock = DatabaseClock(await ledger.now())
-        yield Books(pool, ledger, AuditReader(pool), StatusReader(pool, due), clock)
+        yield Books(pool, ledger, Plans(pool), AuditReader(pool), StatusReader(pool, due), clock)
 
 
 @asynccontextmanager

@@ -14,14 +14,14 @@ from reconciler.domain.casework import Scope
 from reconciler.domain.ids import CalendarId, EventId, EventKey, ProfileId
 from reconciler.pipeline.guide import Change, Guide, Planned, as_planned, back
 from reconciler.ports import SafetyLimits
-from reconciler.postgres.run_ledger import plan_digest
+from reconciler.postgres.plans import plan_digest
 from reconciler.reporting.summary_text import FATES, fates_text, run_text
 
 
 async def apply_command(settings: Settings, plan_id: UUID, *, as_json: bool) -> Exit:
     """`reconciler apply`: what a stored plan says, and only what in it still holds."""
     async with open_books(settings) as books:
-        plan, items = await books.ledger.plan(plan_id), await books.ledger.plan_items(plan_id)
+        plan, items = await books.plans.plan(plan_id), await books.plans.items(plan_id)
     if plan is None:
         complain(f"there is no plan {plan_id}: `reconciler plan` makes one")
         return Exit.USAGE
@@ -40,11 +40,11 @@ async def apply_command(settings: Settings, plan_id: UUID, *, as_json: bool) -> 
 async def undo_command(settings: Settings, run_id: UUID, *, as_json: bool) -> Exit:
     """`reconciler undo`: put back what a run changed, where nothing moved since."""
     async with open_books(settings) as books:
-        if await books.ledger.in_hand(run_id):
+        if await books.plans.in_hand(run_id):
             complain(f"run {run_id} is still under way; nothing was undone")
             return Exit.ALREADY
-        rows = await books.ledger.changes(run_id)
-        in_doubt = await books.ledger.left_in_doubt(run_id)
+        rows = await books.plans.changes(run_id)
+        in_doubt = await books.plans.left_in_doubt(run_id)
     if rows is None:
         complain(f"there is no run {run_id}: `reconciler status` names the last one")
         return Exit.USAGE
@@ -80,7 +80,7 @@ async def _guided(
     limits = SafetyLimits(repairs=many, share=math.inf, per_account=many)  # somebody has looked at exactly these
     async with stopping() as stop, open_worker(settings, options.scope, guide=guide, limits=limits) as worker:
         end = await work(settings, options, worker, stop)
-        fates = await worker.books.ledger.fates(UUID(end.summary["run_id"]), events)
+        fates = await worker.books.plans.fates(UUID(end.summary["run_id"]), events)
     counted = {fate: sum(fates.get(fate, {}).values()) for fate in FATES}
     end.summary["asked"] = {"events": many, **counted}
     if as_json:

@@ -46,8 +46,8 @@ async def plan_command(settings: Settings, options: RunOptions) -> Exit:
     ):
         end = await work(settings, options, worker, stop)
         run_id = UUID(end.summary["run_id"])
-        plan = await worker.books.ledger.close_plan(run_id, settings.allowance[1])
-        items = await worker.books.ledger.plan_items(plan["plan_id"])
+        plan = await worker.books.plans.close(run_id, settings.allowance[1])
+        items = await worker.books.plans.items(plan["plan_id"])
         aftermath = await _aftermath(worker, end)
     if options.as_json:
         say_json({**end.summary, **plan, "items": [_item(i) for i in items]})
@@ -77,7 +77,7 @@ async def _kept_plan(settings: Settings, worker: Worker, end: RunEnd) -> dict[st
     """The plan of the repairs that a limit held back, closed so that it can be applied."""
     if end.status != "refused":
         return None
-    plan = await worker.books.ledger.close_plan(UUID(end.summary["run_id"]), settings.allowance[1])
+    plan = await worker.books.plans.close(UUID(end.summary["run_id"]), settings.allowance[1])
     end.summary["plan_id"] = str(plan["plan_id"])
     return plan
 

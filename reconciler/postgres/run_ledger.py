@@ -1,9 +1,5 @@
-"""Runs, their units, counters and incidents in Postgres, and the locks that say which run is under way."""
+"""Runs, their units, counters and incidents in Postgres."""
 
-import asyncio
-import hashlib
-import json
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -14,95 +10,15 @@ import asyncpg
 
 from reconciler.domain.audit import AuditEntry, AuditTag
 from reconciler.domain.casework import Counts, Unit
-from reconciler.domain.ids import AccountId, EventKey
+from reconciler.domain.ids import AccountId
 from reconciler.domain.run import ProviderShare, RunClosed, RunRow, Totals, summary
 from reconciler.ports import LocksLost, StillWriting
 from reconciler.postgres import audit_log
 from reconciler.postgres.due import DueFilter
-from reconciler.postgres.pool import Connection, Pool, open_connection, speaking_plainly
+from reconciler.postgres.pool import Connection, Pool, speaking_plainly
 from reconciler.postgres.statements import statements
-from reconciler.postgres.together import Together
 
 _SQL = statements("runs")
-
-
-_BACK = {"take": "release", "join": "leave"}
-
-_Wish = tuple[str, str]
-"""What is wanted of a lock, and its name."""
-
-
-def _give_back(wish: _Wish, granted: bool) -> _Wish | None:
-    """A lock that nobody waits for any more must not be held to the end of the process."""
-    verb, name = wish
-    return (_BACK[verb], name) if granted and verb in _BACK else None
-
-
-class Locks:
-    """Advisory locks on one connection of their own: they end with the process, however it ends.
-
-    `session` is that connection's number in the database.
-    """
-
-    def __init__(self, connection: Connection, session: int) -> None:
-        self._connection = connection
-        self.session = session
-        self._one_at_a_time = asyncio.Lock()
-        self._wish = Together(self._ask, _give_back)
-
-    @classmethod
-    async def open(cls, dsn: str) -> "Locks":
-        """Connect."""
-        connection = await open_connection(dsn)
-        with speaking_plainly():
-            return cls(connection, await connection.fetchval("SELECT pg_backend_pid()"))
-
-    async def take(self, name: str) -> bool:
-        """Take a lock if nobody has it."""
-        return await self._wish(("take", name))
-
-    async def release(self, name: str) -> None:
-        """Give a lock back."""
-        await self._wish(("release", name))
-
-    async def join(self, name: str) -> bool:
-        """Hold a lock beside all others that join it, unless somebody has taken it."""
-        return await self._wish(("join", name))
-
-    async def leave(self, name: str) -> None:
-        """Give a lock back that was joined."""
-        await self._wish(("leave", name))
-
-    async def taken_within(self, name: str, company: str) -> bool:
-        """Whether a lock is taken by a process that has joined `company`."""
-        with speaking_plainly():
-            async with self._one_at_a_time:
-                statement = statements("engine")["taken_within"]
-                return bool(await self._connection.fetchval(statement, _full(name), _full(company)))
-
-    async def _ask(self, wishes: Sequence[_Wish]) -> Sequence[bool]:
-        verbs, names = [verb for verb, _ in wishes], [_full(name) for _, name in wishes]
-        with speaking_plainly():
-            async with self._one_at_a_time:
-                return [row["granted"] for row in await self._connection.fetch(_SQL["locks"], verbs, names)]
-
-    async def listen_for_holds(self, heard: Callable[[str], None]) -> None:
-        """Call `heard` with the client's key whenever a process asks all to pause."""
-
-        def on_notify(_connection: object, _pid: int, _channel: str, payload: object) -> None:
-            heard(str(payload))
-
-        with speaking_plainly():
-            await self._connection.add_listener("reconciler_hold", on_notify)
-
-    async def close(self) -> None:
-        """Disconnect, which gives everything back."""
-        await self._wish.settled()
-        await self._connection.close(timeout=5)
-
-
-def _full(name: str) -> str:
-    return f"reconciler:{name}"
 
 
 class RunLedger:
@@ -339,79 +255,6 @@ class RunLedger:
             ]
             await audit_log.append(connection, entries)
 
-    async def plan_of(self, run_id: UUID) -> UUID | None:
-        """The plan that a run stored, if it did."""
-        with speaking_plainly():
-            plan_id: UUID | None = await self._pool.fetchval(_SQL["plan_of"], run_id)
-            return plan_id
-
-    async def plan_items(self, plan_id: UUID) -> list[dict[str, Any]]:
-        """What a plan holds, soonest start first."""
-        with speaking_plainly():
-            return [dict(row) for row in await self._pool.fetch(_SQL["plan_items"], plan_id)]
-
-    async def plan(self, plan_id: UUID) -> dict[str, Any] | None:
-        """A stored plan's digest and expiry, or null if there is none."""
-        with speaking_plainly():
-            row = await self._pool.fetchrow(_SQL["plan"], plan_id)
-        return dict(row) if row else None
-
-    async def changes(self, run_id: UUID) -> list[dict[str, Any]] | None:
-        """What a run changed of events, from the audit trail; null if there is no such run."""
-        with speaking_plainly():
-            async with self._pool.acquire() as connection:
-                if not await connection.fetchval(_SQL["exists"], run_id):
-                    return None
-                return [dict(row) for row in await connection.fetch(_SQL["changes"], run_id)]
-
-    async def fates(self, run_id: UUID, events: Sequence[EventKey]) -> Mapping[str, Mapping[str, int]]:
-        """What became in a run of the events that it was told by name: per fate how many, by remedy.
-
-        The fates, of which every event has one: `carried_out`; `refused` by Cronofy; `in_doubt`, written without a
-        certain answer; `failed`, not read or not written; `drifted`, changed since; `held_back` by a limit; `left` at
-        the end; `elsewhere`, in another run's hands.
-        """
-        calendars, ids = [key.calendar_id for key in events], [key.event_id for key in events]
-        fates: dict[str, dict[str, int]] = {}
-        with speaking_plainly():
-            for row in await self._pool.fetch(_SQL["fates"], run_id, calendars, ids):
-                fates.setdefault(row["fate"], {})[row["remedy"] or ""] = row["number"]
-        return fates
-
-    async def in_hand(self, run_id: UUID) -> bool:
-        """Whether a living process has this run in hand."""
-        with speaking_plainly():
-            return bool(await self._pool.fetchval(_SQL["in_hand"], run_id))
-
-    async def left_in_doubt(self, run_id: UUID) -> int:
-        """How many events a run wrote last without a certain outcome: what it changed of them is not known."""
-        with speaking_plainly():
-            number: int = await self._pool.fetchval(_SQL["left_in_doubt"], run_id)
-            return number
-
-    async def close_plan(self, run_id: UUID, per_minute: float) -> dict[str, Any]:
-        """Close a dry run's plan under its digest: its id, digest, remedies, and what carrying it out will cost.
-
-        Carrying out reads each account with writes again and sends its writes in batches of up to 50.
-        """
-        with speaking_plainly():
-            async with self._pool.acquire() as connection, connection.transaction():
-                await connection.execute(statements("cases")["open_plan"], run_id)
-                plan_id: UUID = await connection.fetchval(_SQL["plan_of"], run_id)
-                items = [dict(row) for row in await connection.fetch(_SQL["plan_items"], plan_id)]
-                digest = plan_digest(items)
-                writes = Counter(i["account_id"] for i in items if i["detail"]["remedy"] == "reupsert")
-                requests = sum(2 + n for n in writes.values())
-                closed = {
-                    "plan_id": plan_id,
-                    "digest": digest,
-                    "remedies": dict(Counter(i["detail"]["remedy"] for i in items)),
-                    "requests": requests,
-                    "expected_seconds": round(60 * requests / per_minute, 1),
-                }
-                await connection.execute(_SQL["seal_plan"], plan_id, digest, {**closed, "plan_id": str(plan_id)})
-                return closed
-
     async def policies(self) -> list[tuple[UUID, dict[str, Any]]]:
         """The policy of every run on record."""
         with speaking_plainly():
@@ -440,15 +283,6 @@ async def _errors(db: Pool | Connection, run_id: UUID) -> list[dict[str, str]]:
 async def _held_back(db: Pool | Connection, run_id: UUID) -> str | None:
     why: str | None = await db.fetchval(_SQL["held_back"], run_id)
     return why
-
-
-def plan_digest(items: Sequence[Mapping[str, Any]]) -> str:
-    """The digest of a plan: every event with its cause, its remedy in detail and the digest of its evidence."""
-    lines = [
-        json.dumps([i["calendar_id"], i["event_id"], i["cause"], i["detail"], i["evidence_digest"]], sort_keys=True)
-        for i in items
-    ]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def _start(after: Unit | None) -> tuple[datetime, str]:

@@ -61,14 +61,3 @@ WITH ended AS (
     DELETE FROM reconciler_queue.pgqueuer_log l USING ended e WHERE l.entrypoint = e.entrypoint
 )
 DELETE FROM reconciler_queue.pgqueuer_statistics s USING ended e WHERE s.entrypoint = e.entrypoint;
-
--- name: taken_within
--- Whether the session that has taken one advisory lock also holds a second one, alone or shared.
-SELECT EXISTS (
-    SELECT FROM pg_locks a
-    JOIN pg_locks b ON b.pid = a.pid AND b.locktype = 'advisory' AND b.database = a.database AND b.granted
-    WHERE a.locktype = 'advisory' AND a.granted AND a.objsubid = 1 AND b.objsubid = 1
-      AND a.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-      AND (a.classid::bigint << 32 | a.objid::bigint) = hashtextextended($1, 0)
-      AND (b.classid::bigint << 32 | b.objid::bigint) = hashtextextended($2, 0)
-);

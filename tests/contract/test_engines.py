@@ -28,8 +28,9 @@ from reconciler.pipeline.engine import LocalEngine
 from reconciler.ports import AccountUnreadable, ApiUnreachable, Engine, Intent, LocksLost, RunStopped, SafetyLimits
 from reconciler.postgres.case_store import Fence, PostgresCases
 from reconciler.postgres.due import DueFilter
+from reconciler.postgres.locks import Locks
 from reconciler.postgres.pool import Pool, open_connection, open_pool
-from reconciler.postgres.run_ledger import Locks, RunLedger
+from reconciler.postgres.run_ledger import RunLedger
 from reconciler.postgres.tokens import TokenSafe
 from tests.fakes import FakeBudget
 

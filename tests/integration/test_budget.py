@@ -23,8 +23,8 @@ from reconciler.cronofy import limits
 from reconciler.cronofy.pacing import Pacer
 from reconciler.cronofy.retry import ATTEMPTS
 from reconciler.postgres.budget import Gait, SharedBudget, minute_gait, second_gait
+from reconciler.postgres.locks import Locks
 from reconciler.postgres.pool import Pool, open_pool
-from reconciler.postgres.run_ledger import Locks
 from reconciler.simulator.limits import Limits
 from reconciler.simulator.settings import Settings
 from tests.acceptance.program import fresh_database, query

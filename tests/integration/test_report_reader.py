@@ -17,9 +17,9 @@ from reconciler.domain.report_lines import AtRisk, Linked, Repaired, Unread, Wai
 from reconciler.domain.report_words import RUN_STATUS_TEXT, Delivery, RepairStatus
 from reconciler.ports import WrongConfiguration
 from reconciler.postgres import audit_log
+from reconciler.postgres.locks import Locks
 from reconciler.postgres.pool import Connection, Pool, open_pool
 from reconciler.postgres.report_reader import ReportQuery, build
-from reconciler.postgres.run_ledger import Locks
 from reconciler.reporting import FORMATS, render
 
 NOW = datetime.now(UTC)
