@@ -1,8 +1,8 @@
 """A process frozen while its locks go with their connection: the next one has its run, and it writes nothing more."""
 
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 import psycopg
@@ -77,6 +77,27 @@ def freeze_without_locks(town: Town, running: Running) -> None:
     assert len(town.query(cut + " AND datname = current_database()")) == 1
 
 
+@asynccontextmanager
+async def frozen(
+    program: Program, town: Town, gate: Gate, relation: str, env: dict[str, str]
+) -> AsyncIterator[Running]:
+    """A run frozen, its locks gone, where it wants to write to a relation (of incidents: to read)."""
+    gate.shut(relation, "ACCESS EXCLUSIVE" if relation == "incidents" else "SHARE")
+    running = await program.start(*RUN, env=env)
+    with thawed_at_last(running):
+        await running.until(lambda: gate.anybody_at(relation))
+        freeze_without_locks(town, running)
+        gate.release()
+        yield running
+
+
+async def gives_up(running: Running) -> None:
+    """It ends with one line and the code that says so, and claims nothing."""
+    done = await running.end()
+    assert (done.code, done.out, len(done.complaints)) == (UNREACHABLE, "", 1), done
+    assert "Traceback" not in done.err
+
+
 def waiting(town: Town) -> int:
     """How many sessions wait for a lock."""
     sql = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -148,24 +169,16 @@ async def test_frozen_before_it_concludes_it_leaves_its_closed_books_as_they_are
     program: Program, town: Town, gate: Gate, env: dict[str, str], scene: Deed, meanwhile: Deed
 ) -> None:
     scene(town)
-    gate.shut("incidents", "ACCESS EXCLUSIVE")
-    running = await program.start(*RUN, env=env)
-    with thawed_at_last(running):
-        await running.until(lambda: gate.anybody_at("incidents"))
-        freeze_without_locks(town, running)
-        gate.release()
+    async with frozen(program, town, gate, "incidents", env=env) as running:
         other = await program(*PASSING_BY, env=LOCAL)
         assert other.code == 0, other
         meanwhile(town)
         before = books(town)
         statuses = sorted((run["status"], run["summary"]["status"]) for run in before["runs"])
         assert statuses == [("completed", "completed"), ("partial", "partial")]
-    done = await running.end()
-    assert (done.code, done.out, len(done.complaints)) == (UNREACHABLE, "", 1), done
-    assert "Traceback" not in done.err
+    await gives_up(running)
     assert books(town) == before
-    verified = await program("audit", "verify")
-    assert verified.code == 0, verified
+    assert (await program("audit", "verify")).code == 0
 
 
 @ENGINES
@@ -173,18 +186,12 @@ async def test_frozen_before_it_concludes_it_leaves_its_run_to_who_went_on_with_
     program: Program, town: Town, gate: Gate, env: dict[str, str]
 ) -> None:
     healthy(town)
-    gate.shut("incidents", "ACCESS EXCLUSIVE")
-    running = await program.start(*RUN, env=env)
-    with thawed_at_last(running):
-        await running.until(lambda: gate.anybody_at("incidents"))
-        freeze_without_locks(town, running)
-        gate.release()
+    async with frozen(program, town, gate, "incidents", env=env) as running:
         other = await program(*RUN, env=env)
         assert other.code == 0, other
         before = books(town)
         assert [(run["status"], run["summary"]) for run in before["runs"]] == [("completed", other.json)]
-    done = await running.end()
-    assert (done.code, done.out, len(done.complaints)) == (UNREACHABLE, "", 1), done
+    await gives_up(running)
     assert books(town) == before
     assert (await program("audit", "verify")).code == 0
 
@@ -194,14 +201,9 @@ async def test_frozen_while_it_opens_its_books_it_plans_nothing_more(
     program: Program, town: Town, gate: Gate, env: dict[str, str]
 ) -> None:
     healthy(town)
-    gate.shut("audit_entries", "SHARE")
-    running = await program.start(*RUN, env=env)
-    with thawed_at_last(running):
-        await running.until(lambda: gate.anybody_at("audit_entries"))
-        freeze_without_locks(town, running)
-        gate.release()
-    done = await running.end()
-    assert (done.code, done.out, len(done.complaints)) == (UNREACHABLE, "", 1), done
+    async with frozen(program, town, gate, "audit_entries", env=env) as running:
+        pass
+    await gives_up(running)
     left = books(town)
     assert [len(left[name]) for name in ("runs", "run_units", "audit_entries")] == [1, 0, 1]
     assert (await program(*PASSING_BY, env=LOCAL)).code == 0
@@ -243,8 +245,7 @@ async def test_what_a_process_was_writing_when_it_lost_its_locks_is_under_the_se
     assert list(town.stories().values()) == [["event:judged"]]
     (night,) = town.query("SELECT status, summary FROM reconciler.runs WHERE run_key IS NOT NULL")
     assert (night["status"], night["summary"]["accounts"]["done"]) == ("partial", 1)
-    verified = await program("audit", "verify")
-    assert verified.code == 0, verified
+    assert (await program("audit", "verify")).code == 0
 
 
 @ENGINES
@@ -263,8 +264,7 @@ async def test_what_a_frozen_process_does_not_end_is_dropped_within_a_heartbeat(
         before = books(town)
         night = [run["summary"]["accounts"] for run in before["runs"] if run["run_key"]]
         assert night == [{"due": 1, "done": 0, "failed": 0, "parked": 0, "left": 1}]
-    done = await running.end()
-    assert (done.code, done.out, len(done.complaints)) == (UNREACHABLE, "", 1), done
+    await gives_up(running)
     assert books(town) == before
     assert (await program("audit", "verify")).code == 0
 
@@ -274,13 +274,8 @@ async def test_a_run_for_which_a_frozen_process_goes_on_writing_is_left_to_the_n
 ) -> None:
     """Frozen between the two halves of a statement that it sends for the first time: Postgres has no limit for that."""
     to_be_told(town)
-    gate.shut("notices", "SHARE")
     impatient = {**LOCAL, "RECONCILER_HEARTBEAT": "1s"}
-    running = await program.start(*RUN, env=impatient)
-    with thawed_at_last(running):
-        await running.until(lambda: gate.anybody_at("notices"))
-        freeze_without_locks(town, running)
-        gate.release()
+    async with frozen(program, town, gate, "notices", env=impatient) as running:
         ended = await program(*PASSING_BY, env=impatient)
         assert (ended.code, "in the midst of writing" in ended.err) == (0, True), ended
         assert len(town.query("SELECT 1 FROM reconciler.runs WHERE status = 'running'")) == 1
