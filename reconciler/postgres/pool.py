@@ -20,6 +20,11 @@ else:
 STATEMENT_TIMEOUT_S = 60.0
 IDLE_IN_TRANSACTION_S = 30.0
 _APPLICATION_NAME = "reconciler"
+_PROBES = 5
+_SHARED_SESSIONS = (
+    "RECONCILER_DATABASE_URL leads through a pooler that gives every transaction another session, and locks would not"
+    " hold there: name Postgres itself, or a pool in session mode"
+)
 _ENCODER, _DECODER = msgspec.json.Encoder(), msgspec.json.Decoder()
 
 
@@ -43,6 +48,8 @@ def speaking_plainly() -> Iterator[None]:
         raise WrongConfiguration(
             f"the database is not migrated ({_one_line(error)}): run `reconciler migrate`"
         ) from error
+    except (asyncpg.DuplicatePreparedStatementError, asyncpg.InvalidSQLStatementNameError) as error:
+        raise WrongConfiguration(_SHARED_SESSIONS) from error
     except asyncpg.InsufficientPrivilegeError as error:
         raise WrongConfiguration(f"the database role lacks a privilege: {_one_line(error)}") from error
     except TimeoutError as error:
@@ -120,6 +127,11 @@ async def open_pool(dsn: str, size: int, idle_s: float = IDLE_IN_TRANSACTION_S) 
         except ValueError as error:
             raise WrongConfiguration("RECONCILER_DATABASE_URL is no Postgres address") from error
     try:
+        with speaking_plainly():
+            async with pool.acquire() as connection:
+                pooled = connection.get_server_pid() != await connection.fetchval("SELECT pg_backend_pid()")
+            if pooled:
+                await _want_sessions(dsn)
         yield pool
     finally:
         try:
@@ -127,6 +139,32 @@ async def open_pool(dsn: str, size: int, idle_s: float = IDLE_IN_TRANSACTION_S) 
                 await pool.close()
         except TimeoutError:
             pool.terminate()
+
+
+async def _want_sessions(dsn: str) -> None:
+    """Refuse a pooler that lets sessions be shared: two connections of ours would turn up in the same one in turn.
+
+    Raises:
+        WrongConfiguration: it does. Whoever else uses it may hide that from one look, hardly from all of them.
+    """
+    options = {**_options(f"{_APPLICATION_NAME} probe"), "statement_cache_size": 0}
+    one: Connection = await asyncpg.connect(dsn, **options)
+    try:
+        other: Connection = await asyncpg.connect(dsn, **options)
+        try:
+            seen = [(await _session_of(one), await _session_of(other)) for _ in range(_PROBES)]
+        finally:
+            await other.close(timeout=5)
+    finally:
+        await one.close(timeout=5)
+    if len(set(seen)) > 1 or any(a == b for a, b in seen):
+        raise WrongConfiguration(_SHARED_SESSIONS)
+
+
+async def _session_of(connection: "Connection") -> int:
+    async with connection.transaction():
+        number: int = await connection.fetchval("SELECT pg_backend_pid()")
+        return number
 
 
 async def open_connection(dsn: str, purpose: str = "locks") -> "Connection":
