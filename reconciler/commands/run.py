@@ -30,11 +30,11 @@ async def run_command(settings: Settings, options: RunOptions) -> Exit:
             return Exit.ALREADY
         plan = await _kept_plan(settings, worker, end)
         aftermath = await _aftermath(worker, end)
+        await _warn_of_names(worker, end, options)
     if options.as_json:
         say_json(end.summary)
     else:
         say(run_text(end.summary, aftermath, plan))
-        _warn_of_nothing(end, options)
     return exit_of(end, f"apply {plan['plan_id']}" if plan else "")
 
 
@@ -49,6 +49,7 @@ async def plan_command(settings: Settings, options: RunOptions) -> Exit:
         plan = await worker.books.plans.close(run_id, settings.allowance[1])
         items = await worker.books.plans.items(plan["plan_id"])
         aftermath = await _aftermath(worker, end)
+        await _warn_of_names(worker, end, options)
     if options.as_json:
         say_json({**end.summary, **plan, "items": [_item(i) for i in items]})
     else:
@@ -82,6 +83,12 @@ async def _kept_plan(settings: Settings, worker: Worker, end: RunEnd) -> dict[st
     return plan
 
 
-def _warn_of_nothing(end: RunEnd, options: RunOptions) -> None:
+async def _warn_of_names(worker: Worker, end: RunEnd, options: RunOptions) -> None:
+    """A mistyped name must not pass for a scope in which all is well."""
     if not end.summary["accounts"]["due"] and options.scope.as_json():
         complain("nothing that is due fits the scope; check its names")
+    for name in await worker.books.status.unlisted(options.scope.providers):
+        complain(
+            f"no account read so far has a profile of the provider {name}:"
+            " only events whose provider is not known yet were looked at for it"
+        )

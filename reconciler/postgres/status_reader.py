@@ -64,6 +64,11 @@ class StatusReader:
             else None,
         }
 
+    async def unlisted(self, providers: Sequence[str]) -> list[str]:
+        """Those of these providers that no roster on record names: mistyped, or of accounts not read yet."""
+        with speaking_plainly():
+            return [row["name"] for row in await self._pool.fetch(_SQL["unlisted_providers"], providers)]
+
     async def event(self, key: EventKey) -> dict[str, Any] | None:
         """One event as it stands, or null if neither the application nor our own record has such an event."""
         with speaking_plainly():

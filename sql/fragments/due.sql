@@ -25,11 +25,14 @@ WHERE e.starts_at > $1::timestamptz AND e.starts_at <= $1::timestamptz + $2::int
   AND ($8::text[] IS NULL
        OR NOT EXISTS (SELECT FROM reconciler.known_profiles k WHERE k.account_id = e.account_id)
        OR CASE
-            WHEN e.profile_id = 'default' THEN EXISTS (
+            WHEN e.profile_id = '8x8' THEN '8x8' = ANY ($8::text[])
+            WHEN e.profile_id = 'default' AND EXISTS (
+                SELECT FROM reconciler.known_profiles k
+                WHERE k.account_id = e.account_id AND k.kind = 'conferencing' AND k.listed) THEN EXISTS (
                 SELECT FROM reconciler.known_profiles k
                 WHERE k.account_id = e.account_id AND k.kind = 'conferencing' AND k.listed
                   AND k.provider_name = ANY ($8::text[]))
-            WHEN e.profile_id = 'integrated' THEN EXISTS (
+            WHEN e.profile_id IN ('default', 'integrated') THEN EXISTS (
                 SELECT FROM reconciler.known_profiles k
                 WHERE k.account_id = e.account_id AND k.kind = 'calendar' AND k.listed
                   AND CASE k.provider_name WHEN 'google' THEN 'google_meet' ELSE 'ms_teams_for_business' END

@@ -63,6 +63,14 @@ SELECT pace, greatest(0, hold_until - extract(epoch FROM clock_timestamp()))::fl
        greatest(0, minute_free - extract(epoch FROM clock_timestamp()))::float8 AS minute_backlog_seconds
 FROM reconciler.request_budget WHERE client_key = $1;
 
+-- name: unlisted_providers
+-- Names that no roster on record holds, and that are none of those that need no roster.
+SELECT p.name
+FROM unnest($1::text[]) WITH ORDINALITY AS p (name, place)
+WHERE p.name NOT IN ('8x8', 'google_meet', 'ms_teams_for_business')
+  AND NOT EXISTS (SELECT FROM reconciler.known_profiles k WHERE k.kind = 'conferencing' AND k.provider_name = p.name)
+ORDER BY p.place;
+
 -- name: event
 -- Also one that the application no longer holds: its story stays on record. `left_*`: why the latest run that had its account
 -- in hand could not read or write it. `planned`: what a run worked out and did not carry out, in the newest plan that still

@@ -39,6 +39,9 @@ def build(town: Town) -> dict[str, Planted]:
     zoom, teams = anna.connect("zoom"), bo.connect("ms_teams")
     chi.connect("go_to")
     day = timedelta(days=1)
+    dora = town.resident("Dora", customer="Vogel AG", manager="Sven")  # whose calendar alone makes links
+    retired = dora.event("8x8", starts_in=day * 30, age=day * 3, stuck=True)
+    retired.row["body"] = None
     unrepairable = chi.event("pro_gone", starts_in=day * 20, stuck=True)
     unrepairable.row["body"] = None
     return {
@@ -49,6 +52,8 @@ def build(town: Town) -> dict[str, Planted]:
         "bo integrated": bo.event("integrated", starts_in=day * 6, stuck=True),
         "chi": chi.event("default", starts_in=day * 10, age=timedelta(hours=30), event_id="a/b c?d", stuck=True),
         "chi removed": unrepairable,
+        "dora": dora.event("default", starts_in=day * 30, age=day * 3, stuck=True),
+        "dora 8x8": retired,
     }
 
 
@@ -68,17 +73,18 @@ async def place(server: str, template: str) -> AsyncIterator[Place]:
 
 
 SCOPES: list[tuple[tuple[str, ...], set[str]]] = [
-    (EVERYTHING, {"anna soon", "anna late", "bo", "bo integrated", "chi", "chi removed"}),
+    (EVERYTHING, {"anna soon", "anna late", "bo", "bo integrated", "chi", "chi removed", "dora", "dora 8x8"}),
     (("--customer", "Nordlicht GmbH"), {"anna soon", "anna late", "bo", "bo integrated"}),
     (("--customer", "Nordlicht GmbH", "--customer", "さくらクリニック", "--manager", "Priya"),
      {"bo", "bo integrated", "chi", "chi removed"}),
-    (("--provider", "google_meet", "--provider", "ms_teams"), {"bo", "bo integrated", "chi removed"}),
+    (("--provider", "google_meet", "--provider", "ms_teams"), {"bo", "bo integrated", "chi removed", "dora"}),
+    (("--provider", "8x8"), {"chi removed", "dora 8x8"}),
     (("--profile", "default", "--provider", "zoom"), {"anna late"}),
     (("--starting-before", "48h"), {"anna soon"}),
     (("--starting-after", "7d", "--starting-before", "15d"), {"chi"}),
     (("--written-after", "24h"), {"anna soon", "bo integrated", "chi removed"}),
     (("--written-after", "P2DT1H", "--written-before", "24h"), {"bo", "chi"}),
-    (("--cause", "profile_removed", "--cause", "missing_meeting_url"), {"chi removed", "bo integrated"}),
+    (("--cause", "profile_removed", "--cause", "missing_meeting_url"), {"chi removed", "bo integrated", "dora"}),
     (("--recheck-assigned", "--manager", "Marta"), {"anna soon", "anna late", "anna linked"}),
 ]  # fmt: skip
 
@@ -100,6 +106,13 @@ async def test_a_scope_that_fits_nothing_is_said_so(place: Place) -> None:
     assert done.code == 0
     assert len(done.complaints) == 1
     assert "scope" in done.complaints[0]
+
+
+async def test_a_provider_that_nobody_is_known_to_have_is_said_so(place: Place) -> None:
+    done = await place.program("plan", "--json", "--provider", "zom", "--provider", "zoom", "--provider", "google_meet")
+    assert done.code == 0
+    assert len(done.complaints) == 1
+    assert " zom:" in done.complaints[0]
 
 
 async def test_without_a_scope_only_what_is_due_again_is_read(place: Place) -> None:
