@@ -14,7 +14,7 @@ from reconciler.domain.ids import DEFAULT, INTEGRATED, RETIRED_8X8, names_profil
 from reconciler.domain.policy import Policy
 from reconciler.domain.times import starts_by
 
-RULES_VERSION = 1
+RULES_VERSION = 2
 """Raised whenever a rule changes its verdict on evidence that an earlier version could have stored."""
 
 MISSES_THAT_COUNT = 2
@@ -85,9 +85,9 @@ def _calendar_disconnected(e: Evidence, _: Policy) -> bool:
 
 
 def _profile_removed(e: Evidence, _: Policy) -> bool:
-    if e.found is None or not names_profile(e.asked):
+    if e.found is None:
         return False
-    gone = e.roster is not None and e.roster.profile(e.asked) is None
+    gone = names_profile(e.asked) and e.roster is not None and e.roster.profile(e.asked) is None
     return gone or e.failing_since_written("profile_missing")
 
 

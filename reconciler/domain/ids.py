@@ -15,16 +15,12 @@ ProfileId = NewType("ProfileId", str)
 
 DEFAULT = ProfileId("default")
 INTEGRATED = ProfileId("integrated")
-EXPLICIT = ProfileId("explicit")
-NONE = ProfileId("none")
 RETIRED_8X8 = ProfileId("8x8")
-
-RESERVED = frozenset({DEFAULT, INTEGRATED, EXPLICIT, NONE, RETIRED_8X8})
 
 
 def names_profile(asked: ProfileId) -> bool:
-    """Whether `asked` is one profile's own id rather than a reserved word."""
-    return asked not in RESERVED
+    """Whether `asked` is one profile's own id rather than a reserved word, or a word that Cronofy does not have."""
+    return asked.startswith("pro_")
 
 
 @dataclass(frozen=True, slots=True, order=True)

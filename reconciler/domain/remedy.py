@@ -257,12 +257,19 @@ def replacement_for(finding: Finding, policy: Policy) -> Replacement | None:
     evidence = finding.evidence
     roster = evidence.roster or RosterFact((), None)
     before = _provider_before(evidence)
-    tried = {evidence.asked, *(r.profile_id for r in evidence.rejections)}
+    tried = {*_of_no_use(finding), *(r.profile_id for r in evidence.rejections)}
     candidates = [p for p in roster.connected if p.profile_id not in tried]
     chosen = _same_provider(evidence.previous, candidates)
     if chosen is None and policy.substitute is Substitute.ANY:
         chosen = _any_provider(finding.cause, roster, candidates, before, tried)
     return chosen
+
+
+def _of_no_use(finding: Finding) -> tuple[ProfileId, ...]:
+    """What was asked for; but a word whose profile was removed stands for another one when it is asked for again."""
+    evidence = finding.evidence
+    again = finding.cause is Cause.PROFILE_REMOVED and evidence.asked in {DEFAULT, INTEGRATED}
+    return () if again else (evidence.asked,)
 
 
 def _provider_before(evidence: Evidence) -> str | None:

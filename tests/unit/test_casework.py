@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.domain.casework import Counts, Scope, added
-from reconciler.domain.ids import DEFAULT, EXPLICIT, INTEGRATED, NONE, RETIRED_8X8, ProfileId, names_profile
+from reconciler.domain.ids import ProfileId, names_profile
 from tests.builders import HOUR, NOW, a_key
 
 COUNTS: st.SearchStrategy[Counts] = st.dictionaries(
@@ -79,5 +79,6 @@ def test_keys_sort_by_calendar_first() -> None:
 
 
 def test_a_reserved_word_names_no_profile() -> None:
-    assert not any(names_profile(word) for word in (DEFAULT, INTEGRATED, EXPLICIT, NONE, RETIRED_8X8))
+    words = ("default", "integrated", "explicit", "none", "8x8", "zoom", "PRO_1", "")
+    assert not any(names_profile(ProfileId(word)) for word in words)
     assert names_profile(ProfileId("pro_default"))

@@ -142,8 +142,11 @@ def cause(evidence: Evidence, policy: Policy = POLICY) -> Cause:
         ),
         pytest.param(
             some_evidence(asked="default", notified=[pushed("profile_missing")]),
-            Cause.UNEXPLAINED,
-            id="profile_missing says nothing of an event that names no profile",
+            Cause.PROFILE_REMOVED,
+            id="profile_missing pushed for default: it stood for a profile",
+        ),
+        pytest.param(
+            some_evidence(asked="zoom"), Cause.UNEXPLAINED, id="asks for a word that is neither Cronofy's nor a profile"
         ),
         pytest.param(some_evidence(roster=some_profiles(DOWN)), Cause.PROFILE_DISCONNECTED, id="profile disconnected"),
         pytest.param(
@@ -478,12 +481,10 @@ LISTED = set(ORDER) - READ_FAILED - NEEDS_NO_READ - {Cause.EVENT_MISSING}
 """These speak of an event that was listed."""
 
 
-ASKED_ONE_THING = {Cause.PROVIDER_RETIRED, Cause.PROFILE_REMOVED, Cause.INTEGRATED_UNAVAILABLE}
-"""These speak of different things asked for: a retired service, a profile, the calendar's own."""
 CONTRADICTIONS: tuple[set[Cause], ...] = (
     READ_FAILED,
     {Cause.ASSIGNED, Cause.CONFERENCING_ABSENT},
-    *({one, other} for one, other in combinations(sorted(ASKED_ONE_THING), 2)),
+    {Cause.PROVIDER_RETIRED, Cause.INTEGRATED_UNAVAILABLE},  # two things asked for, as in the next two
     {Cause.PROVIDER_RETIRED, Cause.PROFILE_DISCONNECTED},
     {Cause.INTEGRATED_UNAVAILABLE, Cause.PROFILE_DISCONNECTED},
 )

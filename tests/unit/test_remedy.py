@@ -54,6 +54,7 @@ from tests.builders import (
     a_profile,
     found,
     linked,
+    pushed,
     refused,
     some_evidence,
     some_profiles,
@@ -74,6 +75,11 @@ def lost(*listed: ConferencingProfile, previous: KnownProfile | None = ZOOM, **o
     integrated = other.pop("integrated", None)
     roster = some_profiles(*listed, calendar=a_calendar(integrated=integrated))  # type: ignore[arg-type]
     return some_evidence(roster=roster, previous=previous, **other)  # type: ignore[arg-type]
+
+
+def asks_a_word_again(finding: Finding) -> bool:
+    """Whether the profile that a word stood for was removed: asked again, the word stands for another."""
+    return finding.cause is Cause.PROFILE_REMOVED and finding.evidence.asked in {"default", "integrated"}
 
 
 def reupsert(evidence: Evidence, policy: Policy = POLICY) -> Reupsert:
@@ -287,6 +293,17 @@ def test_a_profile_that_cronofy_says_is_missing_does_not_replace_itself() -> Non
     chosen = replacement_for(beside, POLICY)
     assert chosen is not None
     assert chosen.profile_id == "pro_8"
+
+
+def test_a_word_whose_profile_was_removed_stands_for_another_when_it_is_asked_for_again() -> None:
+    pushed_for = [pushed("profile_missing")]
+    assert reupsert(lost(MEET, TEAMS, asked="default", previous=None, notified=pushed_for)).profile_id == "default"
+    assert reupsert(lost(MEET, asked="default", previous=None, notified=pushed_for)).profile_id == MEET.profile_id
+    assert reupsert(lost(asked="integrated", integrated=True, notified=pushed_for)).profile_id == "integrated"
+    refused_once = lost(
+        MEET, TEAMS, asked="default", previous=None, notified=pushed_for, rejections=[refused("default")]
+    )
+    assert remedy(refused_once) == Notify(NoticeKind.CONNECT_CONFERENCING)
 
 
 def test_without_a_roster_there_is_no_replacement() -> None:
@@ -585,7 +602,8 @@ def test_only_an_event_that_was_found_ahead_and_without_a_link_is_written_again(
     assert evidence.body.state is BodyState.USABLE
     assert evidence.age >= policy.grace
     assert evidence.repairs < policy.max_repairs_per_event
-    assert chosen.profile_id not in {evidence.asked, *(r.profile_id for r in evidence.rejections)}
+    assert chosen.profile_id != evidence.asked or asks_a_word_again(finding)
+    assert chosen.profile_id not in {r.profile_id for r in evidence.rejections}
 
 
 @given(strategies.overdue_evidence() | strategies.evidence(), strategies.policies)
@@ -605,7 +623,8 @@ def test_the_replacement_is_never_the_lost_nor_a_refused_nor_a_disconnected_prof
     chosen = replacement_for(Finding(evidence, cause), policy)
     if chosen is None:
         return
-    assert chosen.profile_id not in {evidence.asked, *(r.profile_id for r in evidence.rejections)}
+    assert chosen.profile_id != evidence.asked or asks_a_word_again(Finding(evidence, cause))
+    assert chosen.profile_id not in {r.profile_id for r in evidence.rejections}
     assert evidence.roster is not None
     assert chosen.profile_id in {"default", "integrated", *(p.profile_id for p in evidence.roster.connected)}
     if policy.substitute is Substitute.SAME_PROVIDER:
