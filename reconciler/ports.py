@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Protocol
+from typing import Literal, Protocol
 from uuid import UUID
 
 from reconciler.domain.audit import AuditEntry
@@ -12,7 +12,7 @@ from reconciler.domain.evidence import Found, Unreadable
 from reconciler.domain.ids import AccountId, CalendarId, EventKey, ProfileId
 from reconciler.domain.outcome import Outcome
 from reconciler.domain.remedy import Drift
-from reconciler.domain.roster import Roster
+from reconciler.domain.roster import LostRosters, Roster
 from reconciler.domain.run import ProviderShare, RunClosed, RunRow, Totals
 
 
@@ -264,8 +264,9 @@ class CaseStore(Protocol):
         """Record a unit's result, once and whole; the answer names corrections that the application had overtaken."""
         ...
 
-    async def lose_roster(self, run_id: UUID) -> tuple[int, int]:
-        """Count an account that lost every profile; of how many compared in this run, and how many lost all."""
+    async def lost_rosters(self, run_id: UUID, *, one_in_hand: bool = False) -> LostRosters:
+        """How many accounts' rosters lost every profile, by the units recorded so far; nothing is counted while there
+        is none, be it in hand."""
         ...
 
     async def record_more(self, results: Sequence[UnitResult]) -> Sequence[EventKey]:
@@ -312,6 +313,10 @@ class Stop(Protocol):
     async def wait(self) -> bool: ...
 
 
+Reopened = Literal["repaired", "waiting"]
+"""Units that are worked once more: those whose repairs await confirmation, or those that waited for all rosters."""
+
+
 class Engine(Protocol):
     """How the units of a run spread over processes. All that is lasting are the units themselves, in the ledger."""
 
@@ -332,8 +337,8 @@ class Engine(Protocol):
         """
         ...
 
-    async def reopen_repaired(self, run_id: UUID) -> int:
-        """Make the units whose repairs await confirmation work to do again; how many."""
+    async def reopen(self, run_id: UUID, which: Reopened) -> int:
+        """Make units work to do again; how many."""
         ...
 
     async def forget(self, run_id: UUID) -> None:
@@ -382,8 +387,8 @@ class RunLedger(Protocol):
         """Leave a unit to the run that has its account in hand."""
         ...
 
-    async def reopen_repaired(self, run_id: UUID) -> int:
-        """Make the units whose repairs await confirmation work to do again; how many."""
+    async def reopen(self, run_id: UUID, which: Reopened) -> int:
+        """Make units work to do again; how many."""
         ...
 
     async def totals(self, run_id: UUID) -> Totals: ...

@@ -186,7 +186,8 @@ CREATE TABLE reconciler.run_units (
     error_message text,
     finished_at timestamp with time zone,
     repairs integer NOT NULL DEFAULT 0,
-    refusal text
+    refusal text,
+    roster_lost boolean NOT NULL DEFAULT false
 );
 
 CREATE TABLE reconciler.runs (
@@ -203,7 +204,6 @@ CREATE TABLE reconciler.runs (
     policy jsonb NOT NULL DEFAULT '{}'::jsonb,
     planned_at timestamp with time zone,
     repairs integer NOT NULL DEFAULT 0,
-    rosters_lost integer NOT NULL DEFAULT 0,
     refusal text
 );
 
@@ -235,7 +235,7 @@ ALTER TABLE reconciler.run_held ADD CONSTRAINT run_held_pkey PRIMARY KEY (run_id
 ALTER TABLE reconciler.run_held ADD CONSTRAINT run_held_run_id_fkey FOREIGN KEY (run_id) REFERENCES reconciler.runs(run_id) ON DELETE CASCADE;
 ALTER TABLE reconciler.run_units ADD CONSTRAINT run_units_pkey PRIMARY KEY (run_id, account_id);
 ALTER TABLE reconciler.run_units ADD CONSTRAINT run_units_run_id_fkey FOREIGN KEY (run_id) REFERENCES reconciler.runs(run_id) ON DELETE CASCADE;
-ALTER TABLE reconciler.run_units ADD CONSTRAINT run_units_state_check CHECK ((state = ANY (ARRAY['todo'::text, 'done'::text, 'failed'::text, 'skipped'::text])));
+ALTER TABLE reconciler.run_units ADD CONSTRAINT run_units_state_check CHECK ((state = ANY (ARRAY['todo'::text, 'waiting'::text, 'done'::text, 'failed'::text, 'skipped'::text])));
 ALTER TABLE reconciler.runs ADD CONSTRAINT runs_pkey PRIMARY KEY (run_id);
 ALTER TABLE reconciler.runs ADD CONSTRAINT runs_run_key_key UNIQUE (run_key);
 ALTER TABLE reconciler.runs ADD CONSTRAINT runs_status_check CHECK ((status = ANY (ARRAY['running'::text, 'completed'::text, 'partial'::text, 'stopped'::text, 'refused'::text, 'failed'::text])));
@@ -252,6 +252,7 @@ CREATE UNIQUE INDEX incidents_one_open ON reconciler.incidents USING btree (prov
 CREATE UNIQUE INDEX notices_one_open ON reconciler.notices USING btree (account_id, kind, COALESCE(profile_id, ''::text)) WHERE (status <> 'resolved'::text);
 CREATE INDEX notices_open_by_last_event ON reconciler.notices USING btree (last_event_at) WHERE (status <> 'resolved'::text);
 CREATE INDEX notifications_by_event ON reconciler.notifications USING btree (calendar_id, event_id, received_at);
+CREATE INDEX run_units_roster_lost ON reconciler.run_units USING btree (run_id) WHERE roster_lost;
 CREATE INDEX run_units_todo ON reconciler.run_units USING btree (run_id, deadline, account_id) WHERE (state = 'todo'::text);
 CREATE INDEX runs_by_start ON reconciler.runs USING btree (started_at DESC);
 

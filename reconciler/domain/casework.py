@@ -171,8 +171,9 @@ class Observed:
 class UnitResult:
     """Everything one unit decided, to be recorded in a single transaction.
 
-    `roster` is null where userinfo was not read; `roster_compared`: one with profiles was on record. `held` is evidence
-    whose verdict waits for the end of the run. `refusal` says which limit of the account held back its repairs.
+    `roster` is null where userinfo was not read; `roster_compared`: one with profiles was on record, `roster_lost`:
+    this one has none. `waits`: what rests on it was left until all rosters are read. `held` is evidence whose verdict
+    waits for the end of the run. `refusal` says which limit of the account held back its repairs.
     """
 
     unit: Unit
@@ -184,6 +185,8 @@ class UnitResult:
     notices: NoticeChanges = field(default_factory=NoticeChanges)
     roster: Roster | None = None
     roster_compared: bool = False
+    roster_lost: bool = False
+    waits: bool = False
     held: tuple[tuple[EventKey, Evidence], ...] = ()
     verdicts: tuple[Verdict, ...] = ()
     park: str | None = None

@@ -68,3 +68,28 @@ class Roster:
             ),
             None,
         )
+
+
+FEWEST_LOST = 5
+"""Below this many accounts, lost profiles are those accounts' own affair."""
+
+
+@dataclass(frozen=True, slots=True)
+class LostRosters:
+    """Of the accounts whose roster could be compared with one on record: how many, and how many lost every profile.
+
+    `to_come`: the accounts of the run that are not through yet.
+    """
+
+    compared: int = 0
+    lost: int = 0
+    to_come: int = 0
+
+    @property
+    def may_be_many(self) -> bool:
+        """Whether so many may yet have lost everything that it says more about the listing than about the accounts."""
+        return self.lost + self.to_come >= FEWEST_LOST
+
+    def too_many(self, share: float) -> bool:
+        """Whether more than that share of those compared so far lost everything, and that may yet be many."""
+        return self.may_be_many and self.lost > share * self.compared

@@ -16,7 +16,7 @@ from reconciler.domain.casework import Unit
 from reconciler.pgqueuer.claims import Claims
 from reconciler.pgqueuer.queue import AT_ONCE, CHANNEL, OwnedQueries, entrypoint, unit_of
 from reconciler.pipeline.engine import DRAIN_S
-from reconciler.ports import Locks, Stop
+from reconciler.ports import Locks, Reopened, Stop
 from reconciler.postgres.pool import Connection, Pool, open_connection, speaking_plainly
 from reconciler.postgres.run_ledger import RunLedger
 from reconciler.postgres.statements import statements
@@ -89,11 +89,11 @@ class PgQueuerEngine:
                 await self._ledger.plan_within(self._connection, run_id, now)
                 await self._enqueue(run_id)
 
-    async def reopen_repaired(self, run_id: UUID) -> int:
-        """See `ports.Engine.reopen_repaired`."""
+    async def reopen(self, run_id: UUID, which: Reopened) -> int:
+        """See `ports.Engine.reopen`."""
         with speaking_plainly():
             async with self._connection.transaction():
-                reopened = await self._ledger.reopen_within(self._connection, run_id)
+                reopened = await self._ledger.reopen_within(self._connection, run_id, which)
                 await self._enqueue(run_id)
         return reopened
 

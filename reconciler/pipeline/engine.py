@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from reconciler.domain.casework import Unit
-from reconciler.ports import Locks, RunLedger, Stop
+from reconciler.ports import Locks, Reopened, RunLedger, Stop
 
 _PAGE = 200
 DRAIN_S = 20.0
@@ -67,9 +67,9 @@ class LocalEngine:
         finally:
             await asyncio.shield(self._locks.release(name))
 
-    async def reopen_repaired(self, run_id: UUID) -> int:
-        """See `ports.Engine.reopen_repaired`."""
-        return await self._ledger.reopen_repaired(run_id)
+    async def reopen(self, run_id: UUID, which: Reopened) -> int:
+        """See `ports.Engine.reopen`."""
+        return await self._ledger.reopen(run_id, which)
 
     async def forget(self, run_id: UUID) -> None:
         """Nothing is kept."""

@@ -17,6 +17,7 @@ from reconciler.domain.audit import AuditEntry, AuditTag
 from reconciler.domain.casework import Unit, UnitResult
 from reconciler.domain.run import RunRow, Totals, summary
 from reconciler.pipeline.conclude import infer_outages, judge_held, resolve_spent_notices
+from reconciler.pipeline.guide import freely
 from reconciler.pipeline.unit import Tools, work_unit
 from reconciler.ports import (
     ApiUnreachable,
@@ -93,6 +94,7 @@ async def run(order: RunOrder, means: Means, stop: asyncio.Event) -> RunEnd:
         means.planned((await means.ledger.totals(row.run_id)).remaining)
         await _work(row, means, stop)
         if not means.engine.shared:
+            await _weigh_rosters(row, means, stop)
             await _verify(order, row, means, stop)
     except* RunStopped as group:
         stopped_by = _first(group)
@@ -256,6 +258,22 @@ async def _tell_refusal(row: RunRow, means: Means, told: _Told) -> None:
             brakes.stop_writing(why)
 
 
+async def _weigh_rosters(row: RunRow, means: Means, stop: asyncio.Event) -> None:
+    """All rosters are read: what waited for them is done now, or left if too many lost every profile at once."""
+    if stop.is_set():
+        return
+    tools = means.tools
+    rosters = await tools.store.lost_rosters(row.run_id)
+    if tools.guide is freely and rosters.too_many(tools.limits.share):
+        tools.brakes.stop_writing(
+            f"{rosters.lost} of {rosters.compared} accounts lost every conferencing profile since last time"
+            f" (RECONCILER_MAX_REPAIR_SHARE allows {tools.limits.share:g}): their rosters are not believed"
+        )
+        await means.ledger.refuse(row.run_id, str(tools.brakes.refusal))
+    elif await means.engine.reopen(row.run_id, "waiting"):
+        await _work(row, means, stop)
+
+
 async def _verify(order: RunOrder, row: RunRow, means: Means, stop: asyncio.Event) -> None:
     """Look again at what was repaired, after a while."""
     if order.verify_after is None or means.tools.dry_run or stop.is_set():
@@ -267,7 +285,7 @@ async def _verify(order: RunOrder, row: RunRow, means: Means, stop: asyncio.Even
         async with asyncio.timeout(order.verify_after.total_seconds()):
             await stop.wait()
     except TimeoutError:
-        await means.engine.reopen_repaired(row.run_id)
+        await means.engine.reopen(row.run_id, "repaired")
         await _work(row, means, stop)
 
 
@@ -314,6 +332,9 @@ async def _conclude_for_all(order: RunOrder, row: RunRow, means: Means, stop: as
     try:
         if (await means.ledger.totals(row.run_id)).todo and not stop.is_set():
             await _work(row, means, stop)  # who was to look again at the repairs has died over it
+        if (await means.ledger.totals(row.run_id)).todo:
+            return None
+        await _weigh_rosters(row, means, stop)
         if (await means.ledger.totals(row.run_id)).todo:
             return None
         await _verify(order, row, means, stop)

@@ -17,7 +17,7 @@ from reconciler.domain.casework import (
     UnitResult,
     Verdict,
 )
-from reconciler.domain.cause import Cause
+from reconciler.domain.cause import SETTLED, Cause
 from reconciler.domain.event import Assigned
 from reconciler.domain.evidence import Found, ReadBack, Unauthorized, Unreadable
 from reconciler.domain.ids import EventKey
@@ -45,9 +45,6 @@ from reconciler.ports import (
     SafetyLimitReached,
     SafetyLimits,
 )
-
-_FEWEST_LOST_ROSTERS = 5
-"""Below this many accounts, lost profiles are those accounts' own affair."""
 
 _ATTEMPTS_PER_RUN = 2
 """A rejected profile is followed by the next replacement, once."""
@@ -203,10 +200,11 @@ async def _reconcile(loaded: Loaded, tools: Tools) -> UnitResult:
         if isinstance(answer, Roster):
             roster = answer
             evidence = [(case, with_roster(e, roster, case.event.key.calendar_id)) for case, e in evidence]
-            await _watch_for_mass_absence(caseload, roster, tools)
         else:
             evidence = [(c, replace(e, read_back=answer) if e.needs_roster() else e) for c, e in evidence]
     judged = [restored(judge(case, e, tools.policy)) for case, e in evidence]
+    read, doubted = len(judged), await _doubted(caseload, roster, judged, tools)
+    judged = [item for item in judged if item.key not in doubted]
     may_hold = tools.guide is freely
     held = [item for item in judged if may_hold and item.waits_for_the_run]
     rest = [item for item in judged if not (may_hold and item.waits_for_the_run) and not _restores(item)]
@@ -214,10 +212,12 @@ async def _reconcile(loaded: Loaded, tools: Tools) -> UnitResult:
     decided = [*(item for item in judged if _restores(item)), *decided]
     repairs = _Repairs(kept=[item for item in decided if isinstance(item.remedy, Reupsert)])
     if repairs.kept and not tools.dry_run:
-        repairs = await _repair(who, caseload, repairs.kept, len(judged), tools)
+        repairs = await _repair(who, caseload, repairs.kept, read, tools)
     settled = settle(caseload, decided, held, repairs.outcomes, repairs.kept, roster, now, tools.policy, drifted)
     result = _result(caseload, judged, held, settled, roster, now, tools.policy, tools.dry_run)
-    return replace(result, refusal=repairs.refusal)
+    if doubted:
+        result = _waiting(result, tuple(doubted.values()))
+    return replace(result, refusal=repairs.refusal, roster_lost=_lost(caseload, roster))
 
 
 def _doubt_settles_in(caseload: Caseload, readings: Mapping[EventKey, ReadBack], now: datetime) -> float:
@@ -252,13 +252,37 @@ async def _userinfo(who: Credentials, tools: Tools) -> Roster | Unauthorized | U
         return Unreadable(error.kind, str(error))
 
 
-async def _watch_for_mass_absence(caseload: Caseload, roster: Roster, tools: Tools) -> None:
-    """Many accounts losing every profile at once says more about the listing than about the accounts."""
-    if not caseload.listed_before or roster.conferencing:
-        return
-    compared, lost = await tools.store.lose_roster(caseload.unit.run_id)
-    if lost >= _FEWEST_LOST_ROSTERS and lost > compared * tools.limits.share:
-        tools.brakes.stop_writing(f"{lost} of {compared} accounts lost every conferencing profile since last time")
+def _lost(caseload: Caseload, roster: Roster | None) -> bool:
+    """Whether the account has lost every conferencing profile since its roster was last read."""
+    return roster is not None and bool(caseload.listed_before) and not roster.conferencing
+
+
+async def _doubted(
+    caseload: Caseload, roster: Roster | None, judged: Sequence[Judged], tools: Tools
+) -> Mapping[EventKey, Judged]:
+    """What rests on the roster, where that may not be believed before all of them are read.
+
+    So it is where every profile was lost, if that may happen to many; and as long as it happens to too many others,
+    where repairs are wanted. A unit that is worked again has waited. What somebody approved, or only looks, need not.
+    """
+    if roster is None or tools.dry_run or tools.guide is not freely or caseload.unit.attempt:
+        return {}
+    lost = _lost(caseload, roster)
+    if not lost and not any(isinstance(item.remedy, Reupsert) and not _restores(item) for item in judged):
+        return {}
+    rosters = await tools.store.lost_rosters(caseload.unit.run_id, one_in_hand=lost)
+    if not (rosters.may_be_many if lost else rosters.too_many(tools.limits.share)):
+        return {}
+    resting = (item for item in judged if item.evidence.roster and item.cause not in SETTLED and not _restores(item))
+    return {item.key: item for item in resting}
+
+
+def _waiting(result: UnitResult, doubted: Sequence[Judged]) -> UnitResult:
+    """The result of a unit that is worked again when rosters are believed; until then its roster is not on record."""
+    events = result.counts.get("events", {})
+    counts = {**result.counts, "events": {**events, "read": events.get("read", 0) + len(doubted)}}
+    verdicts = (*result.verdicts, *(item.verdict for item in doubted))
+    return replace(result, roster=None, waits=True, verdicts=verdicts, counts=counts)
 
 
 async def _repair(

@@ -26,6 +26,7 @@ from reconciler.domain.evidence_json import digest_of, evidence_from
 from reconciler.domain.ids import AccountId, EventKey
 from reconciler.domain.notice import Notice, recipient
 from reconciler.domain.remedy import PASSIVE, remedy_json, remedy_text
+from reconciler.domain.roster import LostRosters
 from reconciler.ports import (
     AccountLimitReached,
     Credentials,
@@ -289,11 +290,11 @@ class PostgresCases:
         caseload = self._caseload(unit, rows[0]["account"], [case_from(row, self._read_body) for row in rows])
         return HeldCases(caseload, {key_of(r): evidence_from(r["evidence"]) for r in rows})
 
-    async def lose_roster(self, run_id: UUID) -> tuple[int, int]:
-        """See `ports.CaseStore.lose_roster`."""
+    async def lost_rosters(self, run_id: UUID, *, one_in_hand: bool = False) -> LostRosters:
+        """See `ports.CaseStore.lost_rosters`."""
         with speaking_plainly():
-            row = await self._pool.fetchrow(_RUNS["lose_roster"], run_id, self._session)
-        return (row["rosters_compared"] + 1, row["rosters_lost"]) if row else (0, 0)
+            row = await self._pool.fetchrow(_RUNS["lost_rosters"], run_id, one_in_hand)
+        return LostRosters(row["compared"], row["lost"], row["to_come"]) if row else LostRosters()
 
     async def _record_units(self, connection: Connection, results: Sequence[UnitResult]) -> bool:
         """Record units of one run; whether any was still to do, and this process's."""

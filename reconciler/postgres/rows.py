@@ -172,7 +172,7 @@ def unit_row(result: UnitResult, counts: Counts) -> dict[str, Any]:
     error = result.error
     return {
         "account_id": result.unit.account_id,
-        "state": "failed" if error else "done",
+        "state": "failed" if error else "waiting" if result.waits else "done",
         "counts": counts,
         "observed": {p: {"overdue": o.overdue, "total": o.total} for p, o in result.observed.items()},
         "error_kind": error.kind if error else None,
@@ -181,6 +181,7 @@ def unit_row(result: UnitResult, counts: Counts) -> dict[str, Any]:
         "refusal": result.refusal,
         "events_read": result.counts.get("events", {}).get("read", 0),
         "roster_compared": result.roster_compared,
+        "roster_lost": result.roster_lost,
     }
 
 

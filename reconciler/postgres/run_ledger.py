@@ -12,7 +12,7 @@ from reconciler.domain.audit import AuditEntry, AuditTag
 from reconciler.domain.casework import Counts, Unit
 from reconciler.domain.ids import AccountId
 from reconciler.domain.run import ProviderShare, RunClosed, RunRow, Totals, summary
-from reconciler.ports import LocksLost, StillWriting
+from reconciler.ports import LocksLost, Reopened, StillWriting
 from reconciler.postgres import audit_log
 from reconciler.postgres.due import DueFilter
 from reconciler.postgres.pool import Connection, Pool, speaking_plainly
@@ -127,16 +127,16 @@ class RunLedger:
         async with self._writing(unit.run_id) as connection:
             await connection.execute(_SQL["skip_unit"], unit.run_id, unit.account_id)
 
-    async def reopen_repaired(self, run_id: UUID) -> int:
-        """Make the units with repairs that await confirmation work to do again; how many."""
+    async def reopen(self, run_id: UUID, which: Reopened) -> int:
+        """See `ports.RunLedger.reopen`."""
         with speaking_plainly():
             async with self._pool.acquire() as connection, connection.transaction():
-                return await self.reopen_within(connection, run_id)
+                return await self.reopen_within(connection, run_id, which)
 
-    async def reopen_within(self, connection: Connection, run_id: UUID) -> int:
+    async def reopen_within(self, connection: Connection, run_id: UUID, which: Reopened) -> int:
         """The same in the caller's transaction."""
         await self._be_ours(connection, run_id)
-        return len(await connection.fetch(_SQL["verify_units"], run_id))
+        return len(await connection.fetch(_SQL[f"reopen_{which}"], run_id))
 
     async def todo_within(self, connection: Connection, run_id: UUID, after: Unit | None, limit: int) -> list[Unit]:
         """The next units to do, in the caller's transaction."""

@@ -184,7 +184,8 @@ WITH unit AS (
     UPDATE reconciler.run_units u
     SET state = n.state, counts = n.counts, observed = n.observed, error_kind = n.error_kind,
         error_message = n.error_message, parked = n.parked, refusal = coalesce(n.refusal, u.refusal),
-        events_read = greatest(u.events_read, n.events_read), roster_compared = n.roster_compared, finished_at = now()
+        events_read = greatest(u.events_read, n.events_read), roster_compared = n.roster_compared,
+        roster_lost = n.roster_lost, finished_at = now()
     FROM jsonb_populate_recordset(NULL::reconciler.run_units, $3) n
     WHERE u.run_id = $1 AND u.account_id = ANY ($2::text[]) AND u.account_id = n.account_id AND u.state = 'todo'
       AND ($9::int IS NULL OR (SELECT reconciler.may_write($9, $1)))

@@ -39,7 +39,7 @@ FROM (
              WHEN w.tag = 'plan:drifted' THEN 'drifted'
              WHEN p.event_id IS NOT NULL THEN 'held_back'
              WHEN s.event_id IS NOT NULL THEN 'carried_out'
-             WHEN u.state = 'todo' THEN 'left'
+             WHEN u.state IN ('todo', 'waiting') THEN 'left'
              WHEN u.state = 'skipped' THEN 'elsewhere'
              WHEN u.state = 'failed' OR u.state IS NULL AND a.state <> 'active' THEN 'failed'
              ELSE 'drifted'

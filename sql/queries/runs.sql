@@ -67,7 +67,7 @@ SELECT count(*) AS units, coalesce(sum(events_due), 0) AS events,
        count(*) FILTER (WHERE state = 'done' AND NOT parked) AS done,
        count(*) FILTER (WHERE state = 'failed') AS failed,
        count(*) FILTER (WHERE parked) AS parked,
-       count(*) FILTER (WHERE state IN ('todo', 'skipped')) AS remaining,
+       count(*) FILTER (WHERE state IN ('todo', 'waiting', 'skipped')) AS remaining,
        count(*) FILTER (WHERE state = 'todo') AS todo
 FROM reconciler.run_units
 WHERE run_id = $1;
@@ -106,7 +106,8 @@ UPDATE reconciler.runs SET status = $2, finished_at = $3, summary = $4 WHERE run
 -- name: skip_unit
 UPDATE reconciler.run_units SET state = 'skipped' WHERE run_id = $1 AND account_id = $2 AND state = 'todo';
 
--- name: verify_units
+-- name: reopen_repaired
+-- Where repairs await confirmation.
 UPDATE reconciler.run_units u
 SET state = 'todo', attempt = attempt + 1
 WHERE u.run_id = $1 AND u.state = 'done'
@@ -115,11 +116,25 @@ WHERE u.run_id = $1 AND u.state = 'done'
                 AND s.confirmed_at IS NULL AND s.settled_at IS NULL)
 RETURNING u.account_id;
 
--- name: lose_roster
-UPDATE reconciler.runs SET rosters_lost = rosters_lost + 1
-WHERE run_id = $1 AND ($2::int IS NULL OR reconciler.may_write($2, $1))
-RETURNING rosters_lost, (SELECT count(*) FROM reconciler.run_units WHERE run_id = $1 AND roster_compared)::int
-    AS rosters_compared;
+-- name: reopen_waiting
+-- What had to wait until all rosters were read, and is not kept for anybody's word then.
+WITH again AS (
+    UPDATE reconciler.run_units SET state = 'todo', attempt = attempt + 1
+    WHERE run_id = $1 AND state = 'waiting'
+    RETURNING account_id
+), unplanned AS (
+    DELETE FROM reconciler.plan_items i USING reconciler.plans p
+    WHERE p.run_id = $1 AND i.plan_id = p.plan_id AND i.account_id IN (SELECT account_id FROM again)
+)
+SELECT account_id FROM again;
+
+-- name: lost_rosters
+-- Of the accounts whose roster could be compared with one on record: how many, how many lost every profile, and how many
+-- accounts are to come. Counted only if there is such a one, on record or in hand ($2).
+SELECT count(*) FILTER (WHERE roster_compared) AS compared, count(*) FILTER (WHERE roster_lost) AS lost,
+       count(*) FILTER (WHERE state = 'todo') AS to_come
+FROM reconciler.run_units
+WHERE run_id = $1 AND ($2 OR EXISTS (SELECT FROM reconciler.run_units WHERE run_id = $1 AND roster_lost));
 
 -- name: providers_in_trouble
 -- Per provider, over the future events written within the look-back whose profile is connected: those this run read, and

@@ -11,7 +11,7 @@ SELECT r.run_id, r.run_key, r.trigger, r.reason, r.dry_run, r.started_at, r.plan
 FROM reconciler.runs r
 CROSS JOIN LATERAL (
     SELECT count(*) AS accounts, count(*) FILTER (WHERE state = 'todo') AS todo,
-           count(*) FILTER (WHERE state IN ('todo', 'skipped')) AS remaining,
+           count(*) FILTER (WHERE state IN ('todo', 'waiting', 'skipped')) AS remaining,
            count(*) FILTER (WHERE finished_at > $1::timestamptz - interval '5 minutes') AS recent,
            greatest(r.started_at, r.planned_at, $1::timestamptz - interval '5 minutes',
                     min(finished_at) FILTER (WHERE finished_at > $1::timestamptz - interval '5 minutes') - interval '1 second')

@@ -382,7 +382,7 @@ async def test_repaired_units_are_worked_again_when_they_are_reopened(process: P
         names[1],
         run_id,
     )
-    assert await process.engine.reopen_repaired(run_id) == 1
+    assert await process.engine.reopen(run_id, "repaired") == 1
     await process.work(run_id)
     assert sorted(process.worked) == sorted([*names, names[1]])
 
@@ -688,7 +688,7 @@ WRITES: dict[str, Write] = {
     "refuse": lambda ledger, row, _: ledger.refuse(row.run_id, "a limit"),
     "plan": lambda ledger, row, _: ledger.plan_units(row.run_id, _at()),
     "skip": lambda ledger, _, unit: ledger.skip(unit),
-    "reopen": lambda ledger, row, _: ledger.reopen_repaired(row.run_id),
+    "reopen": lambda ledger, row, _: ledger.reopen(row.run_id, "repaired"),
     "open an incident": lambda ledger, row, _: ledger.open_incident(
         "zoom", _at(), {}, row.run_id, _said(row, AuditTag.INCIDENT_OPENED)
     ),
