@@ -30,7 +30,7 @@ from reconciler.cronofy.wire.upserts import batch_body, upsert_body
 from reconciler.cronofy.wire.userinfo import read_userinfo
 from reconciler.domain.evidence import Found, Unreadable
 from reconciler.domain.ids import CalendarId, EventKey
-from reconciler.domain.outcome import Applied, InDoubt, Outcome, Unsent
+from reconciler.domain.outcome import Applied, InDoubt, Outcome, Rejected, Unsent
 from reconciler.domain.roster import Roster
 from reconciler.ports import (
     AccountUnauthorized,
@@ -185,18 +185,18 @@ class CronofyClient:
         """
         outcomes: list[Outcome | _Write] = [_prepared(request) for request in requests]
         writes = [entry for entry in outcomes if isinstance(entry, _Write)]
-        reason = "not reached"
+        unsent = Unsent("not reached")
         try:
             host, size = self._hosts.of(who.data_center), self._batch_size
             for begin in range(0, len(writes), size):
                 await self._write(who, host, writes[begin : begin + size])
         except (AccountUnauthorized, AccountUnreadable) as error:
-            reason = str(error)
+            unsent = Unsent(str(error), unauthorized=isinstance(error, AccountUnauthorized))
         except RunStopped as error:
             if all(write.outcome is None for write in writes):
                 raise
-            reason = str(error)
-        return [entry if not isinstance(entry, _Write) else entry.outcome or Unsent(reason) for entry in outcomes]
+            unsent = Unsent(str(error))
+        return [entry if not isinstance(entry, _Write) else entry.outcome or unsent for entry in outcomes]
 
     async def _write(self, who: Credentials, host: Host, writes: Sequence[_Write]) -> None:
         """Send together what has no outcome yet. Entries answered 429 or 503 are sent again under the retry policy."""
@@ -241,12 +241,15 @@ class CronofyClient:
             for write in left:
                 write.outcome = InDoubt(reason)
             return
+        may_write = any(errors.is_success(entry.status) for entry in entries)
         put_off: CallFailed | None = None
         for write, entry in zip(left, entries, strict=True):
             failure = errors.of_status(entry.status, answer.host, answer.asked, None)
             if isinstance(failure, errors.Throttled):
                 if put_off is None or failure.kind == "rate_limited":
                     put_off = failure
+            elif may_write and entry.status == HTTPStatus.FORBIDDEN:  # a matter of that calendar, not of the scope
+                write.outcome = Rejected(entry.status, entry.keys)
             else:
                 write.outcome = errors.of_written(entry.status, answer.host, answer.asked, entry.keys, Applied())
         if put_off is None:

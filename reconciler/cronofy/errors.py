@@ -134,12 +134,15 @@ def unreadable(failure: CallFailed) -> AccountUnreadable:
     return AccountUnreadable(failure.kind, str(failure))
 
 
+_FORBIDDEN = "403: scope or permission missing"
+
+
 def of_refused_read(
     status: int, host: str, asked: Asked, keys: Sequence[str] = ()
 ) -> AccountUnauthorized | AccountUnreadable:
     """What an answer below 500 that is no success means for a read."""
     if status == HTTPStatus.FORBIDDEN:
-        return AccountUnauthorized("403: scope or permission missing")
+        return AccountUnauthorized(_FORBIDDEN)
     if status < HTTPStatus.BAD_REQUEST:
         return AccountUnreadable("redirected", f"{answered(status, host, asked)}; redirects are not followed")
     said = f" ({', '.join(keys)})" if keys else ""
@@ -156,6 +159,8 @@ def of_written(status: int, host: str, asked: Asked, keys: Sequence[str], applie
         return applied
     if status in _PASSING:
         return Unsent(answered(status, host, asked))
+    if status == HTTPStatus.FORBIDDEN:
+        return Unsent(_FORBIDDEN, unauthorized=True)
     if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
         return Rejected(status, tuple(keys))
     return InDoubt(answered(status, host, asked))

@@ -45,9 +45,13 @@ class InDoubt:
 
 @dataclass(frozen=True, slots=True)
 class Unsent:
-    """Certainly not carried out, for a reason that passes: it stays due."""
+    """Certainly not carried out, for a reason that passes: it stays due.
+
+    `unauthorized`: it passes when the person has authorised again.
+    """
 
     reason: str
+    unauthorized: bool = False
 
 
 Outcome = Applied | Unneeded | Rejected | InDoubt | Unsent

@@ -10,6 +10,7 @@ from reconciler.domain.audit import AuditEntry, AuditTag
 from reconciler.domain.casework import Caseload, Correction, Counts, UnitError
 from reconciler.domain.cause import SETTLED, Cause
 from reconciler.domain.event import BodyState
+from reconciler.domain.evidence import Unauthorized
 from reconciler.domain.evidence_json import evidence_json
 from reconciler.domain.ids import EventKey, ProfileId
 from reconciler.domain.notice import Notice, NoticeChanges, Subject, changes
@@ -35,7 +36,7 @@ from reconciler.domain.roster import Roster
 from reconciler.domain.state import EventState, after_look, after_write, decided_anew
 from reconciler.domain.support import SUPPORT, support_details
 from reconciler.pipeline.act import based_on, doubt_entry
-from reconciler.pipeline.judge import Judged
+from reconciler.pipeline.judge import Judged, judge
 
 _OUTCOME_TAGS: dict[type[Outcome], AuditTag] = {
     Applied: AuditTag.REPAIR_APPLIED,
@@ -62,6 +63,7 @@ class Settled:
     counts: Counts = field(default_factory=dict)
     newly_settled: int = 0
     error: UnitError | None = None
+    park: str | None = None
     kept: Sequence[Judged] = ()
 
 
@@ -77,7 +79,8 @@ def settle(
     drifted: Sequence[Judged] = (),
 ) -> Settled:
     """Fold one account's verdicts and outcomes."""
-    book = _Book(caseload, now, policy, {item.key for item in kept})
+    accepted = any(isinstance(outcome, Applied) for attempts in outcomes.values() for _, outcome, _ in attempts)
+    book = _Book(caseload, now, policy, {item.key for item in kept}, may_write=accepted)
     for item in held:
         book.hold(item)
     for item in decided:
@@ -91,11 +94,14 @@ def settle(
 class _Book:
     """Collects the lines of one account."""
 
-    def __init__(self, caseload: Caseload, now: datetime, policy: Policy, kept: set[EventKey]) -> None:
+    def __init__(
+        self, caseload: Caseload, now: datetime, policy: Policy, kept: set[EventKey], *, may_write: bool
+    ) -> None:
         self._caseload = caseload
         self._now = now
         self._policy = policy
         self._kept = kept
+        self._may_write = may_write
         self._states: list[EventState] = []
         self._corrections: list[Correction] = []
         self._entries: list[AuditEntry] = []
@@ -120,34 +126,44 @@ class _Book:
         self._entries.append(self._entry(item, AuditTag.PLAN_DRIFTED, after=remedy_json(item.remedy)))
 
     def enter(self, item: Judged, attempts: Sequence[Attempt]) -> None:
-        self._causes[item.cause] += 1
-        self._count_remedy(item)
+        verdict = self._after_refusal(item, attempts)
+        self._causes[verdict.cause] += 1
+        self._count_remedy(verdict)
         if isinstance(item.remedy, Leave) or item.key in self._kept:
             return
         self._judged.add(item.key)
         before = item.case.state
-        if (became := after_outage(before.cause, item.cause)) is not None:
+        if (became := after_outage(before.cause, verdict.cause)) is not None:
             self._after_outage[became] += 1
         after = after_look(before, item.case.event, item.cause, item.remedy, item.evidence)
         self._say_overtaken(item)
         self._resolve_doubt(item, before, attempts)
         for attempt in attempts:
             after = self._write(attempt, after)
+        if verdict is not item:
+            after = after_look(after, item.case.event, verdict.cause, verdict.remedy, verdict.evidence)
         if _is_to_be_restored(item, attempts):
             # The state goes on to speak of the older body: that is how the next look knows.
             after = replace(after, seen_written_at=before.seen_written_at, intended_at=self._now)
-        if not attempts and decided_anew(before, after):
+        if (not attempts or verdict is not item) and decided_anew(before, after):
             self._entries.append(
-                self._entry(item, _tag_of(item), before=_before(before), after=self._decided(item, after))
+                self._entry(verdict, _tag_of(verdict), before=_before(before), after=self._decided(verdict, after))
             )
         if after.confirmed_at is not None and after.confirmed_at != before.confirmed_at:
             self._outcomes["confirmed"] += 1
             self._entries.append(self._entry(item, AuditTag.EVENT_CONFIRMED, after={"profile_id": item.evidence.asked}))
         self._settled += int(after.settled_at is not None and before.settled_at is None)
         self._states.append(after)
-        if isinstance(item.remedy, Notify | Park):
-            self._wanted[item.key] = item
-        self._readable = self._readable and item.cause is not Cause.ACCOUNT_UNAUTHORIZED
+        if isinstance(verdict.remedy, Notify | Park):
+            self._wanted[item.key] = verdict
+        self._readable = self._readable and verdict.cause is not Cause.ACCOUNT_UNAUTHORIZED
+
+    def _after_refusal(self, item: Judged, attempts: Sequence[Attempt]) -> Judged:
+        """The verdict after Cronofy refused every write of the account until the person authorises again."""
+        outcome = attempts[-1][1] if attempts else None
+        if not isinstance(outcome, Unsent) or not outcome.unauthorized or self._may_write:
+            return item
+        return judge(item.case, replace(item.evidence, read_back=Unauthorized(outcome.reason)), self._policy)
 
     def _decided(self, item: Judged, after: EventState) -> dict[str, object]:
         """The remedy; where a person takes it further, with what support will ask them."""
@@ -228,9 +244,10 @@ class _Book:
                 self._outcomes["repair_in_doubt"] += 1
                 detail["reason"] = reason
                 self._error = UnitError("write_in_doubt", f"whether a re-upsert was carried out is not known: {reason}")
-            case Unsent(reason):
+            case Unsent(reason, unauthorized):
                 detail["reason"] = reason
-                self._error = UnitError("write_failed", f"a re-upsert was not carried out: {reason}")
+                if not unauthorized or self._may_write:
+                    self._error = UnitError("write_failed", f"a re-upsert was not carried out: {reason}")
             case Unneeded(reason):
                 detail["reason"] = reason
         self._entries.append(
@@ -261,9 +278,10 @@ class _Book:
             self._entries.append(self._notice_entry(AuditTag.NOTICE_RESOLVED, subject, None))
 
     def close(self, kept: Sequence[Judged]) -> Settled:
-        if any(isinstance(item.remedy, Park) for item in self._wanted.values()):
-            item = next(i for i in self._wanted.values() if isinstance(i.remedy, Park))
-            entry = self._entry(item, AuditTag.ACCOUNT_PARKED, after=remedy_json(item.remedy))
+        parked = next(((i, i.remedy) for i in self._wanted.values() if isinstance(i.remedy, Park)), None)
+        if parked is not None:
+            item, remedy = parked
+            entry = self._entry(item, AuditTag.ACCOUNT_PARKED, after=remedy_json(remedy))
             self._entries.append(replace(entry, key=None, evidence=None))
         return Settled(
             states=tuple(self._states),
@@ -282,6 +300,7 @@ class _Book:
             },
             newly_settled=self._settled,
             error=self._error,
+            park=parked[1].reason if parked else None,
             kept=kept,
         )
 

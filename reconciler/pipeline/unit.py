@@ -356,7 +356,6 @@ def _result(
     dry_run: bool,
 ) -> UnitResult:
     unreadable = [j for j in judged if j.cause is Cause.UNREADABLE]
-    refused = next((j.evidence.read_back for j in judged if j.cause is Cause.ACCOUNT_UNAUTHORIZED), None)
     counts: Counts = {
         **settled.counts,
         "events": {"read": len(judged) - len(unreadable), "settled": settled.newly_settled},
@@ -374,7 +373,7 @@ def _result(
         roster_compared=roster is not None and bool(caseload.listed_before),
         held=tuple((item.key, item.evidence) for item in held),
         verdicts=verdicts,
-        park=refused.reason if isinstance(refused, Unauthorized) else None,
+        park=settled.park,
         error=_error_of(unreadable) or settled.error,
         counts=counts,
         observed=observe(judged, policy),

@@ -336,3 +336,31 @@ async def test_it_goes_away_in_the_middle(program: Program, town: Town, how: str
     assert {key for key in expected.wrong(town) if key not in repaired} == set()
     assert all(row["profile_id"] != "pro_gone" for row in town.rows().values())
     assert town.world.violations == []
+
+
+@pytest.mark.parametrize("events", [1, 3])
+async def test_an_account_that_may_not_write_is_parked_until_the_person_authorises_again(
+    program: Program, town: Town, events: int
+) -> None:
+    """Reading is allowed and writing is not: nothing else of the account's says so."""
+    who = town.resident(scope="read_account list_calendars read_events")
+    zoom = who.connect()
+    planted = [who.event("pro_gone", age=DAYS_AGO, stuck=True) for _ in range(events)]
+    town.move_in()
+    done = await program("run", "--json")
+    assert done.code == 0, done
+    assert done.json["accounts"] == {"due": 1, "done": 0, "failed": 0, "parked": 1, "left": 0}
+    assert done.json["causes"] == {"account_unauthorized": events}
+    (account,) = town.query("SELECT state, parked_reason FROM reconciler.accounts")
+    assert account == {"state": "parked", "parked_reason": "403: scope or permission missing"}
+    (notice,) = town.notices()
+    assert (notice["kind"], notice["events_affected"]) == ("reauthorize_account", events)
+    assert set(map(tuple, town.stories().values())) == {("repair:intended", "repair:unsent", "event:judged")}
+    assert (await program("audit", "replay")).code == (await program("audit", "verify")).code == 0
+
+    who.account.scope = "read_write"
+    town.query("UPDATE reconciler.accounts SET state = 'active', access_token = %s", who.account.access_token)
+    again = await program("run", "--json", "--starting-after", "0s")
+    assert (again.code, again.json["outcomes"]["repaired"]) == (0, events), again
+    assert town.notices() == []
+    assert [event.event.writes[-1]["conferencing"]["profile_id"] for event in planted] == [zoom] * events

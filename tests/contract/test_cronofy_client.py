@@ -277,7 +277,7 @@ async def test_a_revoked_grant_asks_for_the_person(town: Town) -> None:
     town.jane.revoke()
     with pytest.raises(AccountUnauthorized, match="invalid_grant"):
         await town.listing()
-    assert await town.upsert(a_repair()) == [Unsent("invalid_grant")]
+    assert await town.upsert(a_repair()) == [Unsent("invalid_grant", unauthorized=True)]
 
 
 @pytest.mark.parametrize("status", [400, 401])
@@ -353,7 +353,7 @@ async def test_batches_can_be_kept_smaller_than_cronofy_allows(town: Town) -> No
 async def test_a_calendar_that_is_gone_or_read_only_refuses(town: Town) -> None:
     town.jane.profiles[0].calendars[0].readonly = True
     (outcome,) = await town.upsert(a_repair(profile_id="pro_zoom"))
-    assert isinstance(outcome, Rejected)
+    assert outcome == Unsent("403: scope or permission missing", unauthorized=True)
     gone = replace(a_repair(), key=EventKey(CalendarId("cal_none"), EventId("evt-1")))
     assert await town.upsert(gone) == [Rejected(404)]
 

@@ -666,7 +666,7 @@ async def test_no_tokens_ask_for_the_person(bench: Bench, tokens: Tokens | None)
     who = Credentials(JANE, "us", tokens)
     with pytest.raises(AccountUnauthorized, match="no token is stored"):
         await bench.client.list_events(who, None)
-    assert await bench.client.upsert(who, [an_upsert()]) == [Unsent("no token is stored")]
+    assert await bench.client.upsert(who, [an_upsert()]) == [Unsent("no token is stored", unauthorized=True)]
     assert bench.server.asked == []
 
 
@@ -938,6 +938,9 @@ async def test_one_write_goes_out_alone_byte_for_byte(bench: Bench) -> None:
     assert bench.meter.counts == {"upsert": 1}
 
 
+FORBIDDEN = Unsent("403: scope or permission missing", unauthorized=True)
+
+
 async def test_nothing_to_write_asks_nothing(bench: Bench) -> None:
     assert await bench.client.upsert(bench.who, []) == []
     assert bench.server.asked == []
@@ -945,12 +948,25 @@ async def test_nothing_to_write_asks_nothing(bench: Bench) -> None:
 
 @pytest.mark.parametrize(
     "status, outcome",
-    [(402, Rejected(402)), (403, Rejected(403)), (404, Rejected(404)), (423, Rejected(423)), (418, Rejected(418))],
+    [(402, Rejected(402)), (404, Rejected(404)), (423, Rejected(423)), (418, Rejected(418))],
 )
 async def test_refusals_are_final(bench: Bench, status: int, outcome: Rejected) -> None:
     bench.server.on(UPSERT, (status, "<html>"))
     assert await bench.client.upsert(bench.who, [an_upsert()]) == [outcome]
     assert len(bench.server.asked) == 1
+
+
+async def test_a_write_that_is_forbidden_asks_for_the_person(bench: Bench) -> None:
+    bench.server.on(UPSERT, (403, "<html>"))
+    assert await bench.client.upsert(bench.who, [an_upsert()]) == [FORBIDDEN]
+    bench.server.on(BATCH, (403, ""), (207, {"batch": [{"status": 403}, {"status": 403}]}))
+    assert await bench.client.upsert(bench.who, [an_upsert(1), an_upsert(2)]) == [FORBIDDEN, FORBIDDEN]
+    assert await bench.client.upsert(bench.who, [an_upsert(1), an_upsert(2)]) == [FORBIDDEN, FORBIDDEN]
+
+
+async def test_a_write_that_is_forbidden_beside_one_that_is_not_is_a_matter_of_its_calendar(bench: Bench) -> None:
+    bench.server.on(BATCH, (207, {"batch": [{"status": 403}, {"status": 202}]}))
+    assert await bench.client.upsert(bench.who, [an_upsert(1), an_upsert(2)]) == [Rejected(403), Applied()]
 
 
 async def test_a_422_brings_its_keys(bench: Bench) -> None:
@@ -1095,7 +1111,7 @@ async def test_a_batch_refused_as_a_whole_is_sent_entry_by_entry(bench: Bench) -
     assert await bench.client.upsert(bench.who, [an_upsert(1), an_upsert(2)]) == [Applied(), Rejected(404)]
 
 
-@pytest.mark.parametrize("status", [402, 403, 423])
+@pytest.mark.parametrize("status", [402, 423])
 async def test_a_refusal_of_the_account_is_one_of_every_entry(bench: Bench, status: int) -> None:
     bench.server.on(BATCH, (status, ""))
     outcomes = await bench.client.upsert(bench.who, [an_upsert(1), an_upsert(2)])
@@ -1112,7 +1128,7 @@ async def test_what_was_written_before_the_account_failed_is_not_forgotten(bench
     bench.server.on(BATCH, (207, {"batch": [{"status": 202}] * 50}), (401, ""))
     bench.server.on(TOKEN, (400, {"error": "invalid_grant"}))
     outcomes = await bench.client.upsert(bench.who, [an_upsert(n) for n in range(60)])
-    assert outcomes == [Applied()] * 50 + [Unsent("invalid_grant")] * 10
+    assert outcomes == [Applied()] * 50 + [Unsent("invalid_grant", unauthorized=True)] * 10
 
 
 async def test_what_was_written_before_the_run_had_to_stop_is_not_forgotten(bench: Bench) -> None:

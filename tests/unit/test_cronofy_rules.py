@@ -236,7 +236,7 @@ def test_exceptions_become_our_own_in_our_own_words(
         (302, (), InDoubt("Cronofy (h) answered 302 to POST /v1/batch")),
         (401, (), Unsent("Cronofy (h) answered 401 to POST /v1/batch")),
         (402, (), Rejected(402)),
-        (403, (), Rejected(403)),
+        (403, (), Unsent("403: scope or permission missing", unauthorized=True)),
         (404, (), Rejected(404)),
         (408, (), Unsent("Cronofy (h) answered 408 to POST /v1/batch")),
         (422, ("errors.required",), Rejected(422, ("errors.required",))),
