@@ -1,6 +1,6 @@
 """What the pipeline needs of the world, as small protocols, and the failures that cross them."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Literal, Protocol
@@ -131,6 +131,21 @@ class UpsertRequest:
     drift: Drift | None
 
 
+class Recheck(Protocol):
+    """What must still hold at the moment when writes start, however long they waited for it.
+
+    Both answer with the outcome of those that are not to be made any more.
+    """
+
+    async def by_look(self, keys: Sequence[EventKey]) -> Mapping[EventKey, Outcome]:
+        """By the calendar, read anew: no link, not deleted, where it was."""
+        ...
+
+    async def by_rows(self, keys: Sequence[EventKey]) -> Mapping[EventKey, Outcome]:
+        """By the application's rows: not written again, not cancelled."""
+        ...
+
+
 class CalendarApi(Protocol):
     """Cronofy for one account at a time, within the shared budget.
 
@@ -145,10 +160,13 @@ class CalendarApi(Protocol):
 
     async def userinfo(self, who: Credentials) -> Roster: ...
 
-    async def upsert(self, who: Credentials, requests: Sequence[UpsertRequest]) -> Sequence[Outcome]:
+    async def upsert(
+        self, who: Credentials, requests: Sequence[UpsertRequest], recheck: Recheck | None = None
+    ) -> Sequence[Outcome]:
         """Write events again, in batches of up to 50; one outcome per request, in order. Never raises for one item.
 
-        `Applied`, `Rejected`, `InDoubt` (the answer was lost) or `Unsent` (certainly not carried out).
+        `Applied`, `Rejected`, `InDoubt` (the answer was lost), `Unsent` (certainly not carried out), or what `recheck`
+        said of it when its turn had come.
         """
         ...
 
@@ -258,6 +276,10 @@ class CaseStore(Protocol):
             AccountLimitReached: the account's limit does not allow these writes; nothing was recorded.
             SafetyLimitReached: a limit of the whole run does not; nothing was recorded.
         """
+        ...
+
+    async def unchanged(self, unit: Unit, writes: Mapping[EventKey, datetime]) -> Collection[EventKey]:
+        """Those of the events that may still be written: the unit is ours, the row not written since, not cancelled."""
         ...
 
     async def record(self, result: UnitResult) -> Sequence[EventKey]:

@@ -39,6 +39,7 @@ from reconciler.ports import (
     Clock,
     Credentials,
     Listing,
+    Recheck,
     RequestMeter,
     RunStopped,
     TokenStore,
@@ -58,6 +59,9 @@ PAIRS_TRIED = 3
 _ANSWERS_TO_THE_BATCH_ITSELF = frozenset({400, 404, 405, 413, 422})
 """Refusals of a batch as a whole, which say nothing of its entries: these are sent one by one then."""
 
+_CHANCES = 5
+"""How often a write gives way to a pause, to look at the calendar again: pauses without end must not keep it."""
+
 Once = Callable[[str, int], Awaitable[Answer]]
 """One attempt: with which access token, and the number of the attempt."""
 
@@ -66,7 +70,7 @@ Once = Callable[[str, int], Awaitable[Answer]]
 class _Write:
     """One upsert on its way; `outcome` stays as it begins where the way ends early."""
 
-    calendar_id: CalendarId
+    key: EventKey
     body: bytes = field(repr=False)
     outcome: Outcome | None = None
 
@@ -108,9 +112,11 @@ class CronofyClient:
         """
         host = self._hosts.of(who.data_center)
         first = host.events(window, calendars)
+        holds = self._transport.holds_heard
         for _ in range(2):
             events, page_size = await self._pages(who, host, first)
             if events is not None:
+                self._grants.grant(who).read_after_holds = holds
                 return Listing(events, page_size)
         raise AccountUnreadable("page_expired", "pages of the listing expired while it was read, twice")
 
@@ -177,9 +183,12 @@ class CronofyClient:
 
     # ------------------------------------------------------------ writing
 
-    async def upsert(self, who: Credentials, requests: Sequence[UpsertRequest]) -> Sequence[Outcome]:
+    async def upsert(
+        self, who: Credentials, requests: Sequence[UpsertRequest], recheck: Recheck | None = None
+    ) -> Sequence[Outcome]:
         """Write events again, in batches of up to 50; one outcome per request, in order.
 
+        A write may wait long for its turn. `recheck` says, when it has come, which are not to be made any more.
         What keeps the account from being written at all is an `Unsent` for each. The run's end (`RunStopped`) is
         raised only where nothing was written before, so that no outcome is lost.
         """
@@ -189,7 +198,7 @@ class CronofyClient:
         try:
             host, size = self._hosts.of(who.data_center), self._batch_size
             for begin in range(0, len(writes), size):
-                await self._write(who, host, writes[begin : begin + size])
+                await self._write(who, host, writes[begin : begin + size], recheck)
         except (AccountUnauthorized, AccountUnreadable) as error:
             unsent = Unsent(str(error), unauthorized=isinstance(error, AccountUnauthorized))
         except RunStopped as error:
@@ -198,15 +207,16 @@ class CronofyClient:
             unsent = Unsent(str(error))
         return [entry if not isinstance(entry, _Write) else entry.outcome or unsent for entry in outcomes]
 
-    async def _write(self, who: Credentials, host: Host, writes: Sequence[_Write]) -> None:
+    async def _write(self, who: Credentials, host: Host, writes: Sequence[_Write], recheck: Recheck | None) -> None:
         """Send together what has no outcome yet. Entries answered 429 or 503 are sent again under the retry policy."""
 
         async def once(access: str, attempt: int) -> Answer:
-            left = [write for write in writes if write.outcome is None]
-            answer = await self._transport.once(_upsert(host, access, left), who.account_id, attempt)
-            if len(left) > 1 and answer.ok:
+            left, together = await self._turn(who, writes, recheck, attempt)
+            request = _upsert(host, access, left, together=together)
+            answer = await self._transport.send(request, who.account_id, attempt)
+            if together and answer.ok:
                 await self._heard(answer, left, attempt)
-            elif len(left) == 1 and answer.status != HTTPStatus.UNAUTHORIZED:
+            elif not together and answer.status != HTTPStatus.UNAUTHORIZED:
                 left[0].outcome = errors.of_written(
                     answer.status, answer.host, answer.asked, read_error_keys(answer.body), Applied()
                 )
@@ -214,16 +224,41 @@ class CronofyClient:
 
         try:
             answer = await self._authorized(who, once, unless_in_doubt)
+        except _NothingLeft:
+            return
         except CallFailed as error:
             failure = error
         else:
-            await self._refused(who, host, writes, answer)
+            await self._refused(who, host, writes, answer, recheck)
             return
         outcome = errors.of_unwritten(failure)
         if isinstance(outcome, Unsent):
             raise await self._transport.given_up(failure)
         for write in writes:
             write.outcome = write.outcome or outcome
+
+    async def _turn(
+        self, who: Credentials, writes: Sequence[_Write], recheck: Recheck | None, attempt: int, chances: int = _CHANCES
+    ) -> tuple[Sequence[_Write], bool]:
+        """Wait for the writes' turn; those that are still to be made then, and whether they travel together.
+
+        After a pause, or where an attempt was put off, the calendar is looked at again before; the application's rows
+        always, the last thing of all.
+
+        Raises:
+            _NothingLeft: none is to be made any more.
+        """
+        left = _open(writes)
+        paused = self._grants.grant(who).read_after_holds not in {None, self._transport.holds_heard}
+        if recheck is not None and (paused or (attempt > 1 and chances == _CHANCES)):
+            left = _settled(left, await recheck.by_look([write.key for write in left]))
+        together = len(left) > 1
+        give_way = recheck is not None and chances > 1
+        if not await self._transport.pace("batch" if together else "upsert", len(left), attempt, give_way=give_way):
+            return await self._turn(who, writes, recheck, attempt, chances - 1)
+        if recheck is not None:
+            left = _settled(left, await recheck.by_rows([write.key for write in left]))
+        return left, together
 
     async def _heard(self, answer: Answer, left: Sequence[_Write], attempt: int) -> None:
         """Take the answers to a batch's entries.
@@ -258,12 +293,14 @@ class CronofyClient:
             put_off = await self._transport.throttled(put_off, attempt)
         raise put_off
 
-    async def _refused(self, who: Credentials, host: Host, writes: Sequence[_Write], answer: Answer) -> None:
+    async def _refused(
+        self, who: Credentials, host: Host, writes: Sequence[_Write], answer: Answer, recheck: Recheck | None
+    ) -> None:
         """Settle what an answered request left without outcome: a batch that was refused as a whole."""
         left = [write for write in writes if write.outcome is None]
         if answer.status in _ANSWERS_TO_THE_BATCH_ITSELF:
             for write in left:
-                await self._write(who, host, [write])
+                await self._write(who, host, [write], recheck)
             return
         keys = read_error_keys(answer.body)
         for write in left:
@@ -274,17 +311,39 @@ class CronofyClient:
 
 def _prepared(request: UpsertRequest) -> Outcome | _Write:
     try:
-        return _Write(request.key.calendar_id, upsert_body(request))
+        return _Write(request.key, upsert_body(request))
     except Malformed as error:
         return Unsent(str(error))
 
 
-def _upsert(host: Host, access: str, writes: Sequence[_Write]) -> Request:
+class _NothingLeft(Exception):
+    """Every write has its outcome before it was sent."""
+
+
+def _open(writes: Sequence[_Write]) -> Sequence[_Write]:
+    return [write for write in writes if write.outcome is None]
+
+
+def _settled(writes: Sequence[_Write], outcomes: Mapping[EventKey, Outcome]) -> Sequence[_Write]:
+    """Give some writes the outcome that they have without being made; the others.
+
+    Raises:
+        _NothingLeft: there are none.
+    """
+    for write in writes:
+        write.outcome = outcomes.get(write.key)
+    left = _open(writes)
+    if not left:
+        raise _NothingLeft
+    return left
+
+
+def _upsert(host: Host, access: str, writes: Sequence[_Write], *, together: bool) -> Request:
     headers = {"Authorization": f"Bearer {access}", "Content-Type": "application/json; charset=utf-8"}
-    if len(writes) == 1:
-        url = host.upsert(writes[0].calendar_id)
+    if not together:
+        url = host.upsert(writes[0].key.calendar_id)
         return Request("upsert", "POST", url, headers, writes[0].body, body_matters=False)
-    body = batch_body((write.calendar_id, write.body) for write in writes)
+    body = batch_body((write.key.calendar_id, write.body) for write in writes)
     return Request("batch", "POST", host.batch, headers, body, cost=len(writes))
 
 

@@ -23,9 +23,15 @@ class Pacer:
         self._monotonic = monotonic
         self._quickest = math.inf
 
-    async def pace(self, kind: str, cost: int = 1, *, attempt: int = 1) -> None:
-        """Return when a request of that cost may start. Nothing is held while waiting.
+    @property
+    def holds_heard(self) -> int:
+        """How many pauses any process has asked for so far."""
+        return self._budget.holds_heard
 
+    async def pace(self, kind: str, cost: int = 1, *, attempt: int = 1, give_way: bool = False) -> bool:
+        """Return when a request of that cost may start: true. Nothing is held while waiting.
+
+        `give_way`: where a pause comes over the waiting, false at once: there is something to do before the next try.
         Who was already waiting when a 429 came, to whatever process, asks for a new place: the old one may lie within
         the pause. So does who missed its place, by what is usual for the way to the database and back.
         """
@@ -37,6 +43,8 @@ class Pacer:
             if seconds > 0:
                 await self._sleep(seconds)
             if holds != self._budget.holds_heard:
+                if give_way:
+                    return False
                 continue
             if self._monotonic() - asked <= max(seconds, 0) + self._quickest + LATE_S:
                 break
@@ -44,6 +52,7 @@ class Pacer:
         self._meter.count(kind)
         if attempt > 1:
             self._meter.count("retried")
+        return True
 
     async def hold(self, seconds: float) -> None:
         """Cronofy answered 429: nobody starts a request for so long."""

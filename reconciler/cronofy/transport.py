@@ -222,9 +222,14 @@ class Transport:
             self._breaker.answered(host)
             return True
 
-    async def pace(self, kind: Asked, cost: int, attempt: int) -> None:
-        """Wait until the allowance lets a request start, and count it."""
-        await self._pacer.pace(kind, cost, attempt=attempt)
+    @property
+    def holds_heard(self) -> int:
+        """How many pauses any process has asked for so far."""
+        return self._pacer.holds_heard
+
+    async def pace(self, kind: Asked, cost: int, attempt: int, *, give_way: bool = False) -> bool:
+        """Wait until the allowance lets a request start, and count it; see `Pacer.pace`."""
+        return await self._pacer.pace(kind, cost, attempt=attempt, give_way=give_way)
 
     async def once(self, request: Request, account_id: AccountId, attempt: int) -> Answer:
         """Wait for the allowance, then send.

@@ -2,15 +2,16 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from reconciler.domain.audit import AuditEntry, AuditTag
 from reconciler.domain.casework import Unit
 from reconciler.domain.event import Assigned
-from reconciler.domain.evidence import Found
+from reconciler.domain.evidence import Found, Unreadable
 from reconciler.domain.evidence_json import evidence_json
 from reconciler.domain.ids import EventKey
-from reconciler.domain.outcome import OUTCOME_NAMES, Applied, InDoubt, Outcome, Unneeded
+from reconciler.domain.outcome import OUTCOME_NAMES, Applied, InDoubt, Outcome, Unneeded, Unsent
 from reconciler.domain.remedy import REMEDY_NAMES, Reupsert, remedy_json
 from reconciler.pipeline.judge import Judged
 from reconciler.pipeline.read_back import window_for
@@ -21,6 +22,7 @@ from reconciler.ports import (
     CaseStore,
     Credentials,
     Intent,
+    Recheck,
     UpsertRequest,
     Window,
 )
@@ -67,22 +69,66 @@ async def repair(
         for item, remedy in repairs
         if item.key in bodies
     ]
-    outcomes: dict[EventKey, Outcome] = {
-        item.key: Unneeded("the application wrote or cancelled it meanwhile") for item, _ in repairs
-    }
-    outcomes.update(await _send(api, who, requests))
+    recheck = _Recheck(api, store, who, unit, {item.key: item for item, _ in repairs}, now)
+    outcomes: dict[EventKey, Outcome] = {item.key: _REWRITTEN for item, _ in repairs}
+    outcomes.update(await _send(api, who, requests, recheck))
     in_doubt = [r for r in requests if isinstance(outcomes[r.key], InDoubt)]
     if in_doubt:
         events = {item.key: item.case.event for item, _ in repairs}
         window = window_for([events[r.key] for r in in_doubt], now)
-        outcomes.update(await _resolve(api, who, in_doubt, window, outcomes))
+        outcomes.update(await _resolve(api, who, in_doubt, window, outcomes, recheck))
     return outcomes
 
 
-async def _send(api: CalendarApi, who: Credentials, requests: Sequence[UpsertRequest]) -> dict[EventKey, Outcome]:
+_REWRITTEN = Unneeded("the application wrote or cancelled it meanwhile")
+
+
+@dataclass(frozen=True, slots=True)
+class _Recheck:
+    """Implements `ports.Recheck` for the repairs of one account: by what they were judged on."""
+
+    api: CalendarApi
+    store: CaseStore
+    who: Credentials
+    unit: Unit
+    items: Mapping[EventKey, Judged]
+    now: datetime
+
+    async def by_look(self, keys: Sequence[EventKey]) -> Mapping[EventKey, Outcome]:
+        try:
+            listing = await self.api.list_events(
+                self.who, window_for([self.items[key].case.event for key in keys], self.now)
+            )
+        except (AccountUnreadable, AccountUnauthorized) as error:
+            return dict.fromkeys(keys, Unsent(str(error), unauthorized=isinstance(error, AccountUnauthorized)))
+        looked = {key: _no_longer(listing.events.get(key), self.items[key]) for key in keys}
+        return {key: why for key, why in looked.items() if why is not None}
+
+    async def by_rows(self, keys: Sequence[EventKey]) -> Mapping[EventKey, Outcome]:
+        same = await self.store.unchanged(self.unit, {k: self.items[k].case.event.written_at for k in keys})
+        return {key: _REWRITTEN for key in keys if key not in same}
+
+
+def _no_longer(shown: Found | Unreadable | None, item: Judged) -> Outcome | None:
+    """Why what was to be written must not be written any more, by a later look; null where nothing has changed."""
+    before = item.evidence.found
+    if not isinstance(shown, Found) or before is None:
+        return Unsent("it could not be read again after a pause")
+    if isinstance(shown.conferencing, Assigned):
+        return Unneeded("it has its link by now")
+    if shown.deleted or shown.cancelled:
+        return Unneeded("it was deleted in the calendar meanwhile")
+    if (shown.start_text, shown.end_text) != (before.start_text, before.end_text):
+        return Unneeded("it was moved in the calendar meanwhile")
+    return None
+
+
+async def _send(
+    api: CalendarApi, who: Credentials, requests: Sequence[UpsertRequest], recheck: Recheck
+) -> dict[EventKey, Outcome]:
     if not requests:
         return {}
-    answers = await api.upsert(who, requests)
+    answers = await api.upsert(who, requests, recheck)
     return {request.key: answer for request, answer in zip(requests, answers, strict=True)}
 
 
@@ -92,6 +138,7 @@ async def _resolve(
     in_doubt: Sequence[UpsertRequest],
     window: Window,
     outcomes: Mapping[EventKey, Outcome],
+    recheck: Recheck,
 ) -> dict[EventKey, Outcome]:
     """After a lost answer: read; a link proves that it took effect, none lets it be sent once more (same event id).
 
@@ -112,7 +159,7 @@ async def _resolve(
             again.append(request)
         else:
             resolved[request.key] = outcomes[request.key]
-    return {**resolved, **await _send(api, who, again)}
+    return {**resolved, **await _send(api, who, again, recheck)}
 
 
 def _entries(unit: Unit, item: Judged, remedy: Reupsert, *, first: bool) -> list[AuditEntry]:

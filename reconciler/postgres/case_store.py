@@ -1,6 +1,6 @@
 """One account's events: loaded with what is on record, intended writes, and the one transaction that records a unit."""
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -158,6 +158,19 @@ class PostgresCases:
                     chained = await self._chained(connection, intent.unit.account_id, wanted)
                     await audit_log.append_rows(connection, chained)
                 return bodies
+
+    async def unchanged(self, unit: Unit, writes: Mapping[EventKey, datetime]) -> Collection[EventKey]:
+        """See `ports.CaseStore.unchanged`."""
+        with speaking_plainly():
+            rows = await self._pool.fetch(
+                _SQL["unchanged"],
+                [k.calendar_id for k in writes],
+                [k.event_id for k in writes],
+                list(writes.values()),
+                unit.run_id,
+                self._session,
+            )
+        return {key_of(row) for row in rows}
 
     async def _may_write(self, connection: Connection, unit: Unit) -> bool:
         """Whether the unit is still this process's."""

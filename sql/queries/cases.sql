@@ -134,6 +134,13 @@ JOIN unnest($1::text[], $2::text[], $3::timestamptz[]) AS k (calendar_id, event_
 WHERE e.cancelled_at IS NULL AND e.body IS NOT NULL
 FOR SHARE OF e;
 
+-- name: unchanged
+SELECT e.calendar_id, e.event_id
+FROM reconciler.events e
+JOIN unnest($1::text[], $2::text[], $3::timestamptz[]) AS k (calendar_id, event_id, written_at)
+  ON e.calendar_id = k.calendar_id AND e.event_id = k.event_id AND e.written_at = k.written_at
+WHERE e.cancelled_at IS NULL AND ($5::int IS NULL OR (SELECT reconciler.may_write($5, $4)));
+
 -- name: mark_intended
 INSERT INTO reconciler.event_states
     (calendar_id, event_id, account_id, intended_at, intended_profile, next_read_at, seen_written_at)
