@@ -49,7 +49,9 @@ from reconciler.ports import (
 
 __all__ = ["ClientSettings", "CronofyClient", "open_session"]
 
-MOST_PAGES = 10_000
+MOST_PAGES = 2_000
+MOST_IDLE_PAGES = 3
+"""So many pages in a row that show nothing new are no listing that comes to an end."""
 MOST_ANSWERS = 4
 """No listing is read beyond so many times `max_response_bytes`: it has to be held in memory."""
 
@@ -127,10 +129,10 @@ class CronofyClient:
         page_size: int | None = None
         listing = PagesRead()
         seen: set[URL] = set()
-        size = 0
+        size = idle = 0
         url = first
         while True:
-            if url in seen or len(seen) >= MOST_PAGES:
+            if url in seen or len(seen) >= MOST_PAGES or idle >= MOST_IDLE_PAGES:
                 raise AccountUnreadable("paging_loop", f"the listing does not end ({len(seen)} pages read)")
             seen.add(url)
             answer = await self._get(who, "events", url)
@@ -140,7 +142,7 @@ class CronofyClient:
             size += len(answer.body)
             if size > self._most_bytes:
                 raise AccountUnreadable("answer_too_large", "the listing is larger than can be held")
-            listing.add(page)
+            idle = 0 if listing.add(page) else idle + 1
             if page.next_page is None:
                 return listing.events, page_size
             page_size = page_size or page.entries

@@ -1,8 +1,9 @@
 """A calendar event as the application wrote it, and the video part of one as Cronofy shows it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from hashlib import sha256
 
 from reconciler.domain.ids import AccountId, EventKey, ProfileId
 from reconciler.domain.times import EventTime
@@ -45,12 +46,21 @@ class BodyState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StoredBody:
-    """What a decision needs to know of the body that the application last wrote; the rest stays unread."""
+    """What a decision needs to know of the body that the application last wrote; the rest stays unread.
+
+    `summary_digest` tells whether the calendar shows this very body; it is no evidence of a cause.
+    """
 
     state: BodyState
     start: EventTime | None = None
     end: EventTime | None = None
     tzid: str | None = None
+    summary_digest: str | None = field(default=None, compare=False)
+
+
+def summary_digest(summary: object) -> str | None:
+    """What two summaries are compared by, for the text itself is not to be kept; null where there is none."""
+    return sha256(summary.encode(errors="replace")).hexdigest() if isinstance(summary, str) else None
 
 
 NO_BODY = StoredBody(BodyState.MISSING)

@@ -3,7 +3,7 @@
 Evidence is what the audit trail stores: join URLs, relink URLs, tokens and bodies are deliberately not part of it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from reconciler.domain.event import Absent, Assigned, Conferencing, Pending, StoredBody
@@ -17,6 +17,7 @@ class Found:
     """The listing showed the event. `start_text` and `end_text` are the times as they were read.
 
     `event_uid` is Cronofy's own id of it, where the listing says it: no rule asks for it, support does.
+    `summary_digest` is as in `StoredBody`.
     """
 
     conferencing: Conferencing
@@ -27,6 +28,7 @@ class Found:
     start_text: str
     end_text: str
     event_uid: str | None = None
+    summary_digest: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from reconciler.domain.outcome import Applied, InDoubt, Outcome, Rejected, Unnee
 from reconciler.domain.remedy import Remedy, Reupsert, remedy_text
 from reconciler.domain.schedule import next_read_at
 
-CROSSING = timedelta(minutes=1)
+CROSSING = timedelta(seconds=15)
 """A write of the application's so shortly after the answer to ours may have reached Cronofy before ours did: its row
 comes after its request, and its clock is not the database's."""
 

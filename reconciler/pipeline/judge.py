@@ -101,8 +101,11 @@ def restored(item: Judged) -> Judged:
     """The verdict on an event that the application wrote while a re-upsert of ours was under way.
 
     An older body may have arrived last: where there is no link yet, the newer one is sent again as it is; at the
-    calendar's times where they are not ours, for then the person has moved it.
+    calendar's times where they are not ours, for then the person has moved it. Where ours was only perhaps under
+    way, and the calendar shows the newer one, nothing has crossed.
     """
+    if item.case.perhaps and _shown_as_written(item.evidence):
+        return replace(item, case=replace(item.case, overtaken=False, perhaps=False))
     found = item.evidence.found
     if not item.case.overtaken or found is None or item.cause in SETTLED:
         return item
@@ -112,6 +115,14 @@ def restored(item: Judged) -> Judged:
     drift = None if ours else drift_of(item.evidence)
     remedy = Reupsert(item.evidence.asked, item.evidence.provider, ProviderChange.SAME, drift, restores=True)
     return replace(item, remedy=remedy)
+
+
+def _shown_as_written(evidence: Evidence) -> bool:
+    """Whether the calendar shows the summary and the times of the body as it was last written."""
+    found, body = evidence.found, evidence.body
+    if found is None or drift_of(evidence) is not None:
+        return False
+    return None in {found.summary_digest, body.summary_digest} or found.summary_digest == body.summary_digest
 
 
 def observe(judged: Sequence[Judged], policy: Policy) -> Mapping[str, Observed]:

@@ -386,6 +386,22 @@ async def test_a_write_of_the_application_soon_after_a_repair_is_nothing_to_spea
     assert "repair:overtaken" not in town.stories()[newer.event.key]
 
 
+async def test_what_the_application_writes_soon_after_a_repair_settles_like_any_other_write(
+    program: Program, town: Town
+) -> None:
+    """The calendar shows it as it was written last: nothing has crossed, and nothing is sent again."""
+    _, (newer,) = to_repair(town)
+    town.move_in()
+    assert (await program("run", env=BOLD)).code == 0
+    newer.write()
+    sent = len(newer.event.event.writes)
+    done = await program("run", "--json", env=BOLD)
+    assert (done.code, done.json["outcomes"]["waiting"], done.json["requests"]["upsert"]) == (0, 1, 0), done
+    assert town.causes()[newer.event.key] == "settling"
+    assert len(newer.event.event.writes) == sent
+    assert town.stories()[newer.event.key] == ["repair:intended", "repair:applied", "event:judged"]
+
+
 # ---------------------------------------------------------------- a link that came first
 
 

@@ -302,21 +302,34 @@ async def test_pages_that_lead_back_are_a_loop(bench: Bench) -> None:
     assert len(bench.server.asked) == 3
 
 
-async def test_pages_without_end_are_a_loop_too(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reconciler.cronofy.client.MOST_PAGES", 5)
+@pytest.mark.parametrize("shows, read", [("another event each", 7), ("always the same", 4), ("nothing", 3)])
+async def test_pages_without_end_are_a_loop_too(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, shows: str, read: int
+) -> None:
+    monkeypatch.setattr("reconciler.cronofy.client.MOST_PAGES", 7)
     count = 0
 
     async def another(_: web.Request) -> web.StreamResponse:
         nonlocal count
         count += 1
         bench.server.on(f"/p{count}", another)
-        return web.json_response(a_page(next_page=f"{bench.server.url}/p{count}"))
+        shown = [] if shows == "nothing" else [an_event(count if shows == "another event each" else 1)]
+        return web.json_response(a_page(*shown, next_page=f"{bench.server.url}/p{count}"))
 
     bench.server.on(EVENTS, another)
     with pytest.raises(AccountUnreadable) as raised:
         await bench.client.list_events(bench.who, None)
     assert raised.value.kind == "paging_loop"
-    assert count == 5
+    assert count == read
+
+
+async def test_pages_of_what_is_not_ours_are_read_to_the_end(bench: Bench) -> None:
+    foreign = {"event_uid": "evt_external_1", "calendar_id": "cal_1"}
+    bench.server.on(EVENTS, (200, a_page(foreign, next_page=f"{bench.server.url}/p1")))
+    for n in range(1, 6):
+        bench.server.on(f"/p{n}", (200, a_page(foreign, next_page=f"{bench.server.url}/p{n + 1}")))
+    bench.server.on("/p6", (200, a_page(an_event(1))))
+    assert len((await bench.client.list_events(bench.who, None)).events) == 1
 
 
 async def test_a_page_that_is_gone_starts_the_listing_again_once(bench: Bench) -> None:
@@ -337,7 +350,7 @@ async def test_a_page_that_is_gone_starts_the_listing_again_once(bench: Bench) -
 
 async def test_a_listing_larger_than_can_be_held_is_given_up(bench: Bench) -> None:
     def filled(n: int) -> web.Response:
-        page = a_page(an_event(description="x" * 150_000), next_page=f"{bench.server.url}/p{n + 1}")
+        page = a_page(an_event(n, description="x" * 150_000), next_page=f"{bench.server.url}/p{n + 1}")
         return web.json_response(page)
 
     bench.server.on(EVENTS, filled(0))

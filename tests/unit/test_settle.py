@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from reconciler.domain.audit import AuditTag
 from reconciler.domain.casework import Caseload, Correction, UnitError
 from reconciler.domain.cause import Cause, classify
+from reconciler.domain.event import summary_digest
 from reconciler.domain.evidence import Evidence, Unauthorized, Unreadable
 from reconciler.domain.evidence_json import evidence_from, evidence_json
 from reconciler.domain.ids import EventKey, ProfileId
@@ -35,6 +36,7 @@ from tests.builders import (
     POLICY,
     RUN,
     START,
+    a_body,
     a_case,
     a_caseload,
     a_key,
@@ -187,8 +189,24 @@ def test_a_link_on_what_was_perhaps_overtaken_is_to_be_checked_if_it_stands_at_a
     assert (AuditTag.REPAIR_OVERTAKEN in tags(result)) is moved
 
 
+def shown_as(summary: str, *, moved: bool = False) -> Judged:
+    """An event that was perhaps overtaken, written anew as `new`, as the calendar shows it."""
+    read = found(start=Instant(NOW + DAY), end=Instant(NOW + DAY + HOUR)) if moved else found()
+    read = replace(read, summary_digest=summary_digest(summary))
+    body = replace(a_body(), summary_digest=summary_digest("new"))
+    return judged(some_evidence(read=read, body=body), replace(a_case(overtaken=True), perhaps=True))
+
+
+def test_what_was_perhaps_overtaken_and_is_shown_as_written_is_judged_like_any_other() -> None:
+    as_written, other, moved = shown_as("new"), shown_as("old"), shown_as("new", moved=True)
+    assert restored(as_written).remedy == as_written.remedy
+    assert tags(settled(restored(as_written))) == [AuditTag.EVENT_JUDGED]
+    assert isinstance(restored(other).remedy, Reupsert)
+    assert isinstance(restored(moved).remedy, Reupsert)
+
+
 def test_what_was_perhaps_overtaken_and_has_no_link_is_sent_again() -> None:
-    one = restored(judged(case=replace(a_case(overtaken=True), perhaps=True)))
+    one = restored(shown_as("old"))
     assert isinstance(one.remedy, Reupsert)
     assert one.remedy.restores
     assert tags(settled(one, outcomes={one.key: Applied()})) == [AuditTag.REPAIR_OVERTAKEN, AuditTag.REPAIR_APPLIED]

@@ -76,6 +76,7 @@ def read_found(**other: Any) -> Found:
         ({"pending": False}, Absent()),
         ({"pending": None}, Absent()),
         ({"join_url": ""}, Absent()),
+        ({"join_url": "  "}, Absent()),
         ({"join_url": None, "provider_name": None}, Absent()),
         ({"pending": True}, Pending()),
         ({"pending": True, "join_url": ""}, Pending()),
@@ -93,6 +94,17 @@ def test_conferencing_is_absent_pending_or_assigned(shape: Any, meaning: Confere
 
 def test_conferencing_is_absent_where_the_key_is() -> None:
     assert read_found().conferencing == Absent()
+
+
+@pytest.mark.parametrize("said", [{"status": "cancelled"}, {"status": "CANCELLED"}, {"event_status": "cancelled"}])
+def test_an_event_is_cancelled_however_that_is_spelt(said: dict[str, str]) -> None:
+    assert read_found(**said).cancelled
+    assert not read_found(status="confirmed", event_status="tentative").cancelled
+
+
+def test_what_postgres_cannot_store_is_replaced() -> None:
+    linked = read_found(conferencing={"join_url": "https://z/1\0", "provider_name": "zo\0om"}).conferencing
+    assert linked == Assigned("https://z/1\ufffd", "zo\ufffdom")
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from reconciler.cronofy.wire.malformed import UNDECODABLE, Malformed
+from reconciler.cronofy.wire.malformed import UNDECODABLE, Malformed, storable
 from reconciler.cronofy.wire.times import ZonedTime, listed_time
-from reconciler.domain.event import Absent, Assigned, Conferencing, Pending
+from reconciler.domain.event import Absent, Assigned, Conferencing, Pending, summary_digest
 from reconciler.domain.evidence import Found, Unreadable
 from reconciler.domain.ids import CalendarId, EventId, EventKey
 from reconciler.domain.times import Instant, TimeUnreadable, parse_event_time
@@ -29,9 +29,11 @@ class _Event(Struct, gc=False):
     end: str | ZonedTime | None = None
     deleted: bool | None = None
     status: str | None = None
+    event_status: str | None = None
     updated: str | None = None
     conferencing: _Conferencing | None = None
     event_uid: Any = None
+    summary: Any = None
 
 
 class _Key(Struct):
@@ -99,12 +101,14 @@ class PagesRead:
         """What the pages show of each event."""
         return _Shown(self._events)
 
-    def add(self, page: "Page") -> None:
-        """Add a page."""
+    def add(self, page: "Page") -> bool:
+        """Add a page; whether it showed anything that no page before did, or what is not ours and so not known."""
+        known = len(self._events)
         for place, event in page.events:
             earlier = self._events.setdefault(place, event)
             if earlier is not event and not _is_newer(_updated(earlier), _updated(event)):
                 self._events[place] = event
+        return len(self._events) > known or page.entries > len(page.events)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +129,7 @@ def read_page(body: bytes) -> Page:
     Raises:
         Malformed: this is no page at all.
     """
+    body = storable(body)
     try:
         page = _PAGE.decode(body)
     except UNDECODABLE:
@@ -173,10 +178,11 @@ def _found(event: _Event | Unreadable) -> Found | Unreadable:
         start,
         end,
         bool(event.deleted),
-        event.status == "cancelled",
+        "cancelled" in {(event.status or "").lower(), (event.event_status or "").lower()},
         start_text,
         end_text,
         event.event_uid if isinstance(event.event_uid, str) and _UID.fullmatch(event.event_uid) else None,
+        summary_digest(event.summary),
     )
 
 
@@ -187,7 +193,7 @@ _UID = re.compile(r"[\w.@:-]{1,200}", re.ASCII)
 def _conferencing(value: _Conferencing | None) -> Conferencing:
     if value is None:
         return _ABSENT
-    if value.join_url:
+    if value.join_url and value.join_url.strip():
         return Assigned(value.join_url, value.provider_name)
     return _PENDING if value.pending else _ABSENT
 

@@ -7,7 +7,7 @@ from msgspec import Raw, Struct
 
 from reconciler.cronofy.wire.malformed import UNDECODABLE
 from reconciler.cronofy.wire.times import stored_time
-from reconciler.domain.event import NO_BODY, BodyState, StoredBody
+from reconciler.domain.event import NO_BODY, BodyState, StoredBody, summary_digest
 from reconciler.domain.ids import EventId
 from reconciler.domain.times import TimeUnreadable
 
@@ -18,6 +18,7 @@ class _StoredBody(Struct):
     end: Raw = Raw()
     tzid: Raw = Raw()
     conferencing: Raw = Raw()
+    summary: Raw = Raw()
 
 
 _TEXT = msgspec.json.Decoder(str)
@@ -47,7 +48,8 @@ def stored_body(text: str | None, event_id: EventId) -> StoredBody:
         end, _ = stored_time(body.end, tzid)
     except TimeUnreadable:
         return StoredBody(BodyState.TIMES_UNREADABLE, tzid=tzid)
-    return StoredBody(BodyState.USABLE, start, end, tzid or start_tzid)
+    summary = summary_digest(_text_or_none(body.summary))
+    return StoredBody(BodyState.USABLE, start, end, tzid or start_tzid, summary)
 
 
 def _text_or_none(raw: Raw) -> str | None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 from msgspec import Struct
 
-from reconciler.cronofy.wire.malformed import UNDECODABLE, Malformed
+from reconciler.cronofy.wire.malformed import UNDECODABLE, Malformed, storable
 from reconciler.domain.ids import CalendarId, ProfileId
 from reconciler.domain.roster import Calendar, CalendarProfile, ConferencingProfile, Roster
 
@@ -57,7 +57,7 @@ def read_userinfo(body: bytes) -> Roster:
         Malformed: something in it has another shape than documented.
     """
     try:
-        data = _USERINFO.decode(body).data
+        data = _USERINFO.decode(storable(body)).data
     except UNDECODABLE:
         raise Malformed("userinfo has another shape than documented") from None
     conferencing = data.conferencing_profiles or ()
