@@ -25,7 +25,7 @@ SECRET_PREFIX = "CRN_"  # noqa: S105 - how real client secrets begin (section 2.
 def refuse_real_secret(value: str | None) -> None:
     """A value that looks like a real secret has no business here."""
     if value and value.startswith(SECRET_PREFIX):
-        raise ValueError("this looks like a real Cronofy secret; the simulator does not take those")
+        raise ValueError("looks like a real Cronofy secret: the simulator takes none")
 
 
 def relink_url(account: Account, provider_name: str) -> str:

@@ -9,15 +9,39 @@ from __future__ import annotations
 
 import random
 import re
-from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from dataclasses import field
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+from pydantic.dataclasses import dataclass
+
+from reconciler.simulator.intake import STRICT, Seconds
 
 Kind = Literal["status", "reset", "delay", "hold", "hang", "truncate", "html", "drop_write"]
 ENTRY_KINDS = frozenset({"status", "drop_write"})
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_FRAMING = frozenset({"content-length", "transfer-encoding"})
 HTML_PAGE = "<html><head><title>We'll be right back</title></head><body><h1>Sorry</h1></body></html>"
 
 
-@dataclass
+def _pattern(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"should be a regular expression: {error}") from None
+    return value
+
+
+def _sendable(headers: dict[str, str]) -> dict[str, str]:
+    for name, value in headers.items():
+        if not _HEADER_NAME.fullmatch(name) or not value.isprintable():
+            raise ValueError("should be names and values that HTTP can carry")
+        if name.lower() in _FRAMING:
+            raise ValueError(f"should not hold {name}: kind truncate breaks off an answer")
+    return headers
+
+
+@dataclass(config=STRICT)
 class Fault:
     """One way to misbehave.
 
@@ -32,28 +56,18 @@ class Fault:
     """
 
     kind: Kind
-    status: int | None = None
+    status: Annotated[int, Field(ge=200, le=599)] | None = None
     body: Any = None
-    headers: dict[str, str] | None = None
-    delay: float = 0.0
-    match_path: str | None = None
+    headers: Annotated[dict[str, str], AfterValidator(_sendable)] | None = None
+    delay: Seconds = 0.0
+    match_path: Annotated[str, AfterValidator(_pattern)] | None = None
     account_id: str | None = None
-    times: int | None = None
-    probability: float = 1.0
+    times: Annotated[int, Field(ge=0)] | None = None
+    probability: Annotated[float, Field(ge=0, le=1)] = 1.0
     after_commit: bool = False
     hits: int = field(default=0, init=False)
     held: int = field(default=0, init=False)
     lifted: bool = field(default=False, init=False)
-
-    def __post_init__(self) -> None:
-        """Refuse what would never work."""
-        if self.kind not in get_args(Kind):
-            raise ValueError(f"no such kind of fault: {self.kind}")
-        if self.match_path is not None:
-            try:
-                re.compile(self.match_path)
-            except re.error as error:
-                raise ValueError(f"match_path is no regular expression: {error}") from error
 
     def matches(self, path: str, account_id: str | None) -> bool:
         """Whether it is meant for this request and not used up."""

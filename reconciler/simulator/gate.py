@@ -14,15 +14,15 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
+from multidict import CIMultiDict
 
-from reconciler.simulator import answers
+from reconciler.simulator import answers, control
 from reconciler.simulator.accounts import Account
 from reconciler.simulator.calls import CALL, Call
 from reconciler.simulator.faults import HTML_PAGE, Fault
 from reconciler.simulator.journal import RequestRecord, kind_of, redact, redact_query
 from reconciler.simulator.world import World
 
-CONTROL = "/control/"
 _FORM = "application/x-www-form-urlencoded"
 _BEARER = "bearer "
 _LOOK_S = 0.005
@@ -42,8 +42,8 @@ class Gate:
     async def passing(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Lead one request through."""
         self._world.settle()
-        if request.path.startswith(CONTROL):
-            return await handler(request)
+        if control.concerns(request.path):
+            return await _controlled(request, handler)
         call = await self._read(request)
         request[CALL] = call
         record = self._record(request, call)
@@ -137,6 +137,13 @@ class Gate:
         self._world.settle()
 
 
+async def _controlled(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        return control.refusal(error, request)
+
+
 async def _handled(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
@@ -165,16 +172,22 @@ def _named_account(world: World, call: Call) -> Account | None:
 
 
 def _told(fault: Fault, status: int) -> web.Response:
-    headers, body = fault.headers, fault.body
+    body = fault.body
     if body is None or isinstance(body, str):
-        return web.Response(status=fault.status or status, text=body, headers=headers)
-    return web.json_response(body, status=fault.status or status, headers=headers)
+        return web.Response(status=fault.status or status, text=body, headers=fault.headers)
+    return _dressed(fault, status, json.dumps(body), "application/json")
 
 
 def _page(fault: Fault) -> web.Response:
     text = fault.body if isinstance(fault.body, str) else HTML_PAGE
-    status = fault.status or answers.BAD_GATEWAY
-    return web.Response(status=status, text=text, headers=fault.headers, content_type="text/html")
+    return _dressed(fault, answers.BAD_GATEWAY, text, "text/html")
+
+
+def _dressed(fault: Fault, status: int, text: str, content_type: str) -> web.Response:
+    """Content of a type, unless the fault's own headers name another."""
+    headers = CIMultiDict({"Content-Type": f"{content_type}; charset=utf-8"})
+    headers.update(fault.headers or {})
+    return web.Response(status=fault.status or status, body=text.encode(), headers=headers)
 
 
 def _break_off(request: web.Request) -> web.Response:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import json
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -13,7 +12,7 @@ from aiohttp import web
 
 from reconciler.simulator import api, control
 from reconciler.simulator.gate import Gate, Handler
-from reconciler.simulator.scenes import load_scene
+from reconciler.simulator.scenes import SceneError, load_text
 from reconciler.simulator.settings import Settings
 from reconciler.simulator.world import World
 
@@ -85,6 +84,14 @@ class Simulator:
         return app
 
 
+async def _load_file(world: World, path: Path | str) -> None:
+    text = await asyncio.to_thread(Path(path).read_bytes)
+    try:
+        load_text(world, text)
+    except SceneError as error:
+        raise SceneError(f"{path}: {error}") from None
+
+
 async def serve(
     host: str = "127.0.0.1",
     port: int = 0,
@@ -96,8 +103,7 @@ async def serve(
     require_loopback(host)
     world = World(seed=seed, settings=settings)
     if scene_path is not None:
-        text = await asyncio.to_thread(Path(scene_path).read_text, encoding="utf-8")
-        load_scene(world, json.loads(text))
+        await _load_file(world, scene_path)
     async with Simulator(world, host, port) as simulator:
         print(simulator.url, flush=True)
         await asyncio.Event().wait()

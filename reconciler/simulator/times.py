@@ -15,6 +15,8 @@ from zoneinfo import ZoneInfo
 
 UTC_ZONE = "Etc/UTC"
 _DATE_LENGTH = len("2026-01-31")
+LONGEST_S = 100 * 365 * 86_400
+"""No span of time here is longer: a hundred years, in seconds."""
 
 
 class Clock:
@@ -35,6 +37,8 @@ class Clock:
         """Move on; never back, for nothing that happened can be undone by it."""
         if seconds < 0:
             raise ValueError("the clock cannot go back")
+        if self._advanced.total_seconds() + seconds > LONGEST_S:
+            raise ValueError("the clock cannot go more than a hundred years ahead")
         self._advanced += timedelta(seconds=seconds)
 
 

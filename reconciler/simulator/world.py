@@ -18,7 +18,7 @@ from typing import Any
 from reconciler.simulator import generation, upserts
 from reconciler.simulator.accounts import Account, Calendar, refuse_real_secret
 from reconciler.simulator.events import Event, Time, moment
-from reconciler.simulator.faults import Faults
+from reconciler.simulator.faults import Fault, Faults
 from reconciler.simulator.journal import RequestRecord
 from reconciler.simulator.limits import Limits
 from reconciler.simulator.listing import Pages
@@ -133,13 +133,15 @@ class World:
             raise KeyError(calendar_id)
         errors = upserts.shape_errors(body)
         if errors:
-            raise ValueError(f"no valid upsert body: {errors}")
+            told = (problem["description"] for problems in errors.values() for problem in problems)
+            raise ValueError(f"no valid upsert body: {'; '.join(told)}")
         return upserts.store(self, calendar, body, written_at or self.now())
 
     def add_external_event(
         self,
         account: Account,
         calendar_id: str,
+        /,
         *,
         summary: str = "Dentist",
         start: Time,
@@ -170,7 +172,7 @@ class World:
         """A managed event; KeyError if there never was one."""
         return self.events[calendar_id, event_id]
 
-    # Providers.
+    # Trouble.
 
     def outage(self, provider: str, on: bool = True) -> None:
         """A video provider stops (or resumes) giving links; named as a profile or as a read names it."""
@@ -178,6 +180,12 @@ class World:
             self.outages.add(provider)
         else:
             self.outages.discard(provider)
+
+    def aim(self, fault: Fault) -> None:
+        """Put a fault in force; the account it is for must be known."""
+        if fault.account_id is not None and fault.account_id not in self.accounts:
+            raise ValueError("account_id should be that of a known account")
+        self.faults.add(fault)
 
     def licence_lost(self, account: Account, lost: bool = True) -> None:
         """The person's integrated service gives no URL any more (`missing_meeting_url`), or does again."""

@@ -107,7 +107,7 @@ def test_peaks_are_recorded_without_enforcement() -> None:
     ids=str,
 )
 def test_settings_refuse_what_means_nothing(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"setting|retry_schedule"):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
         Settings(**wrong)
 
 
@@ -115,7 +115,7 @@ def test_settings_change_together_or_not_at_all() -> None:
     settings = Settings()
     with pytest.raises(ValueError, match="past_read"):
         settings.change({"page_size": 5, "past_read": "maybe"})
-    with pytest.raises(ValueError, match="no such setting: speed"):
+    with pytest.raises(ValueError, match="speed is unknown"):
         settings.change({"page_size": 5, "speed": 1})
     assert settings == Settings()
     settings.change({"page_size": 5, "data_center": "de", "latency": 1})
