@@ -87,7 +87,11 @@ class Limits:
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
         self._clock = clock
-        shift = time.time() - clock()
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget every arrival."""
+        shift = time.time() - self._clock()
         self._seen = (_Sliding(SECOND), _Sliding(MINUTE))
         self._windows: dict[str, tuple[_Sliding | _Fixed, _Sliding | _Fixed]] = {
             "sliding": (_Sliding(SECOND), _Sliding(MINUTE)),

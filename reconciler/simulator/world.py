@@ -55,8 +55,9 @@ class World:
         self._sequence = 0
 
     def reset(self) -> None:
-        """Empty it: no accounts, events, tokens, outages or faults; clock, settings and journal stay."""
+        """Begin anew: no accounts, events, tokens, outages or faults, and no record; clock and settings stay."""
         self.faults.clear()
+        self.clear_record()
         self._clear()
 
     # Time.
@@ -196,6 +197,12 @@ class World:
     def clear_requests(self) -> None:
         """Forget the requests; violations and peaks stay."""
         self.requests.clear()
+
+    def clear_record(self) -> None:
+        """Forget requests, violations and peaks, and empty the rate windows."""
+        self.requests.clear()
+        self.violations.clear()
+        self.limits.clear()
 
     def violation(self, text: str) -> None:
         """Note something a client should not have done."""

@@ -117,6 +117,25 @@ async def test_requests_can_be_read_and_forgotten(session: aiohttp.ClientSession
     assert (await send(session, "GET", "requests"))[1] == {"requests": []}
 
 
+@pytest.mark.parametrize("request_line", ["PUT scene", "DELETE record"])
+async def test_a_new_scene_and_a_new_record_start_from_nothing(
+    world: World, session: aiohttp.ClientSession, request_line: str
+) -> None:
+    await send(session, "PUT", "scene", SCENE)
+    world.settings.rate_per_second, world.settings.rate_per_minute = 2, 2
+
+    async def ask() -> list[int]:
+        return [(await session.get("/v1/events?tzid=Etc/UTC&oops=1")).status for _ in range(3)]
+
+    assert await ask() == [200, 200, 429]
+    method, path = request_line.split()
+    assert (await send(session, method, path, SCENE if path == "scene" else None))[0] == 200
+    _, state = await send(session, "GET", "state")
+    assert (state["requests"], state["refused"], state["violations"]) == (0, 0, [])
+    assert (state["peak_second"], state["peak_minute"], state["events"]) == (0, 0, 5)
+    assert await ask() == [200, 200, 429]
+
+
 async def test_time_outages_and_profiles_decide_when_a_link_comes(session: aiohttp.ClientSession) -> None:
     await send(session, "PUT", "scene", SCENE)
     body = SCENE["accounts"][0]["events"][0]["body"] | {

@@ -50,6 +50,15 @@ def test_a_sliding_minute_is_enforced_besides() -> None:
     assert (limits.peak_second, limits.peak_minute) == (1, 4)
 
 
+@pytest.mark.parametrize("window", ["sliding", "fixed"])
+def test_cleared_limits_have_seen_nothing(window: str) -> None:
+    limits, _ = made(rate_per_second=1, rate_per_minute=1, rate_window=window)
+    assert (limits.arrive(), limits.arrive() is None) == (None, False)
+    limits.clear()
+    assert (limits.peak_second, limits.peak_minute, limits.refused) == (0, 0, 0)
+    assert limits.arrive() is None
+
+
 def test_refused_requests_count_unless_switched_off() -> None:
     for counting, again in ((True, False), (False, True)):
         limits, hands = made(rate_per_second=1, count_refused=counting)
