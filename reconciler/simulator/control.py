@@ -42,6 +42,7 @@ def add_routes(app: web.Application, world: World) -> None:
     route("GET", "requests", _plain(lambda w: {"requests": [record.as_json() for record in w.requests]}))
     route("DELETE", "requests", _plain(World.clear_requests))
     route("DELETE", "record", _plain(World.clear_record))
+    route("GET", "webhooks", _plain(lambda w: {"webhooks": [hook.as_json() for hook in w.webhooks.record]}))
     route("POST", "clock", _clock)
     route("POST", "faults", _add_fault)
     route("DELETE", "faults", _plain(lambda w: w.faults.clear()))

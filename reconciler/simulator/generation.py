@@ -85,6 +85,7 @@ def attempt(event: Event, at: datetime, now: datetime) -> None:
         return
     provider = _available(event, conference.source)
     if provider is None:
+        event.world.webhooks.note(event, "conferencing_failing", _subtype(event, conference.source), at)
         _retry(event, at, now)
     else:
         _assign(event, provider, at)
@@ -100,8 +101,7 @@ def assign_now(event: Event, join_url: str | None = None) -> None:
         provider = READ_NAMES.get(profile.provider_name, profile.provider_name)
     else:
         provider = _integrated(event) if source == "integrated" else "zoom"
-    _assign(event, provider, event.world.now())
-    conference.join_url = join_url or conference.join_url
+    _assign(event, provider, event.world.now(), join_url)
 
 
 def postpone(event: Event, seconds: float) -> None:
@@ -171,14 +171,24 @@ def _integrated(event: Event) -> str:
     return INTEGRATED.get(event.calendar.profile.provider_name, "google_meet")
 
 
-def _assign(event: Event, provider: str, at: datetime) -> None:
+def _subtype(event: Event, source: str) -> str | None:
+    """What a notification of the failure says; nothing where the provider may recover by itself (section 10.3)."""
+    if profile_missing(event):
+        return "profile_missing"
+    without = event.calendar.integrated is False or not event.account.licence
+    return "missing_meeting_url" if source == "integrated" and without else None
+
+
+def _assign(event: Event, provider: str, at: datetime, join_url: str | None = None) -> None:
     conference = event.conference
     conference.state, conference.provider_name = "assigned", provider
-    conference.join_url = event.world.make_link(provider)
+    made = event.world.make_link(provider)
+    conference.join_url = join_url or made
     conference.next_attempt = None
     conference.made += 1
     if event.world.settings.assignment_touches_updated:
         event.updated = event.changed_outside = at
+    event.world.webhooks.note(event, "conferencing_assigned", None, at)
 
 
 def _retry(event: Event, at: datetime, now: datetime) -> None:

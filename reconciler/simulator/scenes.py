@@ -52,8 +52,9 @@ def _read(text: str | bytes) -> Scene:
 
 def _load(world: World, scene: Scene) -> None:
     _within("settings", world.settings.change, scene.settings)
-    for number, row in enumerate(scene.accounts):
-        _account(world, row, f"accounts[{number}]")
+    with world.history():
+        for number, row in enumerate(scene.accounts):
+            _account(world, row, f"accounts[{number}]")
     for provider in scene.outages:
         world.outage(provider)
     for number, fault in enumerate(scene.faults):

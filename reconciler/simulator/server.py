@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -11,7 +10,9 @@ from typing import Self
 from aiohttp import web
 
 from reconciler.simulator import api, control
+from reconciler.simulator.courier import deliver
 from reconciler.simulator.gate import Gate, Handler
+from reconciler.simulator.loopback import is_loopback
 from reconciler.simulator.scenes import SceneError, load_text
 from reconciler.simulator.settings import Settings
 from reconciler.simulator.world import World
@@ -22,13 +23,7 @@ FAREWELL = 0.5
 
 def require_loopback(host: str) -> None:
     """The simulator holds no secrets and checks none, so nobody else may reach it."""
-    if host == "localhost":
-        return
-    try:
-        loopback = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback:
+    if not is_loopback(host):
         raise ValueError(f"the simulator binds to loopback only, not to {host!r}: use 127.0.0.1")
 
 
@@ -42,6 +37,7 @@ class Simulator:
         self._port = port
         self._gate = Gate(world)
         self._runner: web.AppRunner | None = None
+        self._courier: asyncio.Task[None] | None = None
 
     @property
     def url(self) -> str:
@@ -60,6 +56,7 @@ class Simulator:
         self._runner = runner
         shown = f"[{self._host}]" if ":" in self._host else self._host
         self._gate.base_url = f"http://{shown}:{runner.addresses[0][1]}"
+        self._courier = asyncio.create_task(deliver(self.world), name="courier")
         return self
 
     async def __aexit__(
@@ -67,6 +64,9 @@ class Simulator:
     ) -> None:
         """Let hanging requests go, and stop."""
         self._gate.closing.set()
+        if self._courier is not None:
+            self._courier.cancel()
+            await asyncio.wait([self._courier])
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None

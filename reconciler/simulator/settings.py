@@ -17,6 +17,7 @@ from pydantic.dataclasses import dataclass
 from reconciler.simulator.intake import STRICT, Gap, Harmless, Seconds, decode
 
 Count = Annotated[int, Field(ge=1)]
+WebhookMode = Literal["once", "duplicate", "drop", "reorder", "delay"]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -62,6 +63,12 @@ class Settings:
     past_read: Literal["absent", "pending"] = "absent"
     default_nothing_read: Literal["absent", "pending"] = "absent"
     assignment_touches_updated: bool = False
+
+    # Webhooks of subscriptions (sections 10.3 and 13). Seconds of the virtual clock; the share is drawn by seed.
+    webhook_mode: WebhookMode = "once"
+    webhook_share: Share = 1.0
+    webhook_delay: Seconds = 300
+    webhook_interactions: Literal["list", "object"] = "list"
 
     # Writes and answers (sections 6.2 and 9).
     omitted_fields: Literal["clear", "keep"] = "clear"

@@ -87,6 +87,7 @@ def store(world: World, calendar: Calendar, body: dict[str, Any], at: datetime) 
     event.body, event.updated = body, at
     event.deleted = event.forgotten = False
     event.place(start, end)
+    world.webhooks.watch(event)
     if body.get("conferencing") is not None:
         generation.ask(event, body["conferencing"], at)
     return event

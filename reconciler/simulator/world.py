@@ -12,7 +12,9 @@ import copy
 import heapq
 import random
 import uuid
-from datetime import datetime
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 from reconciler.simulator import generation, upserts
@@ -25,6 +27,7 @@ from reconciler.simulator.listing import Pages
 from reconciler.simulator.settings import Settings
 from reconciler.simulator.times import Clock
 from reconciler.simulator.tokens import Tokens
+from reconciler.simulator.webhooks import Webhooks
 
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 
@@ -47,6 +50,7 @@ class World:
         self._random = random.Random(f"ids-{self.seed}")
         self.tokens = Tokens(self.settings, self.now, self.token)
         self.pages = Pages(self)
+        self.webhooks = Webhooks(self.settings, self.seed, self.now())
         self.accounts: dict[str, Account] = {}
         self.events: dict[tuple[str, str], Event] = {}
         self.outages: set[str] = set()
@@ -85,6 +89,15 @@ class World:
         event.conference.next_attempt = at
         self._sequence += 1
         heapq.heappush(self._due, (at, self._sequence, event))
+
+    @contextmanager
+    def history(self) -> Iterator[None]:
+        """What is done in here happened before the present: nobody is told of it."""
+        self.webhooks.since = datetime.max.replace(tzinfo=UTC)
+        try:
+            yield
+        finally:
+            self.webhooks.since = self.now()
 
     # Accounts and calendars.
 
@@ -199,9 +212,10 @@ class World:
         self.requests.clear()
 
     def clear_record(self) -> None:
-        """Forget requests, violations and peaks, and empty the rate windows."""
+        """Forget requests, webhooks, violations and peaks, and empty the rate windows."""
         self.requests.clear()
         self.violations.clear()
+        self.webhooks.clear()
         self.limits.clear()
 
     def violation(self, text: str) -> None:
