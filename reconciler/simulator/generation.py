@@ -193,8 +193,13 @@ def _assign(event: Event, provider: str, at: datetime, join_url: str | None = No
 
 def _retry(event: Event, at: datetime, now: datetime) -> None:
     """The next attempt after `now`; those between are known to fail, for nothing changed meanwhile."""
-    gaps = event.world.settings.retry_schedule
-    while at <= now:
-        at += timedelta(seconds=gaps[min(event.conference.failures, len(gaps) - 1)])
-        event.conference.failures += 1
+    conference, gaps = event.conference, event.world.settings.retry_schedule
+    while at <= now and conference.failures < len(gaps) - 1:
+        at += timedelta(seconds=gaps[conference.failures])
+        conference.failures += 1
+    if at <= now:
+        last = timedelta(seconds=gaps[-1])
+        skipped = (now - at) // last + 1
+        at += skipped * last
+        conference.failures += skipped
     event.world.schedule(event, at)

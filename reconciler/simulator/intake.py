@@ -35,7 +35,6 @@ _WORDS = {
     "string_too_short": "should not be empty",
     "list_type": "should be a list",
     "tuple_type": "should be a list",
-    "greater_than": "should be more than {gt:.15g}",
     "greater_than_equal": "should be at least {ge:.15g}",
     "less_than_equal": "should be at most {le:.15g}",
     "literal_error": "should be {expected}",
@@ -127,7 +126,7 @@ Name = Annotated[str, Field(min_length=1)]
 Harmless = Annotated[str, AfterValidator(_no_secret)]
 """Text that does not look like a real secret."""
 Seconds = Annotated[float, Field(ge=0, le=LONGEST_S, allow_inf_nan=False)]
-Gap = Annotated[float, Field(gt=0, le=LONGEST_S, allow_inf_nan=False)]
-"""Seconds, more than none."""
+Gap = Annotated[float, Field(ge=0.001, le=LONGEST_S, allow_inf_nan=False)]
+"""Seconds, enough of them for time to pass."""
 When = Annotated[Any, AfterValidator(_when)]
 """An event time in any form Cronofy takes, or relative to the present."""

@@ -86,6 +86,8 @@ def _event(account: Account, row: EventRow) -> None:
         world.add_external_event(account, row.calendar_id, **body)
         return
     written = now if row.written_at is None else parse(relative(row.written_at, now)).instant()
+    if written > now:
+        raise SceneError("written_at should not lie in the future")
     event = world.write_event(account, row.calendar_id, body, written)
     _befall(event, row)
 

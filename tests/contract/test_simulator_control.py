@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import AsyncIterator
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import aiohttp
 import aiohttp.web
 import pytest
 
-from reconciler.simulator import Simulator, World, load_scene
+from reconciler.simulator import Settings, Simulator, World, load_scene
 from reconciler.simulator.control import add_routes
 
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
@@ -248,7 +249,7 @@ async def test_unknown_actions_and_bad_json_are_errors(session: aiohttp.ClientSe
         assert response.status == 400
 
 
-def test_the_reference_names_every_route_and_its_scene_loads() -> None:
+def test_the_reference_names_every_route_and_setting_and_its_scene_loads() -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
     app = aiohttp.web.Application()
     add_routes(app, World())
@@ -256,6 +257,8 @@ def test_the_reference_names_every_route_and_its_scene_loads() -> None:
         assert route.resource is not None
         if route.method != "HEAD":
             assert f"{route.method} {route.resource.canonical}" in text
+    for setting in fields(Settings):
+        assert f"`{setting.name}`" in text
     world = World()
     (example,) = re.findall(r"```json\n(\{.*?\n\})\n```", text, flags=re.DOTALL)
     load_scene(world, json.loads(example))

@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from reconciler.simulator import Settings, Simulator, World
+from reconciler.simulator import Settings, Simulator, World, courier
 from reconciler.simulator.courier import sign
 
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
@@ -338,6 +338,20 @@ async def test_what_a_receiver_does_is_recorded_and_harms_nothing(office: Office
     await office.advance(70)
     assert (await office.done(3))[-1]["status"] == 200
     assert len(receiver.got) == 2
+
+
+async def test_a_receiver_that_takes_too_long_is_given_up(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(settings=Settings(client_secret=SECRET, generation_delay=60), now=NOW)
+    world.add_account(access_token="access").add_calendar_profile().add_calendar("cal_1")
+    monkeypatch.setattr(courier, "PATIENCE_S", 0.05)
+    receiver.hangs = True
+    headers = {"Authorization": "Bearer access"}
+    async with Simulator(world) as sim, aiohttp.ClientSession(sim.url, headers=headers) as session:
+        office = Office(world, session)
+        await office.write(receiver.url, asked="integrated")
+        await office.advance(70)
+        (row,) = await office.done(1)
+    assert (row["outcome"], row["error"]) == ("failed", "no answer within 0.05 seconds")
 
 
 async def test_a_receiver_that_hangs_holds_up_neither_the_api_nor_the_end(receiver: Receiver) -> None:

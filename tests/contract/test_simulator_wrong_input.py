@@ -120,6 +120,7 @@ CASES: list[tuple[str, Any, str]] = [
     ("POST settings", {"page_size": 5, "rate_per_second": 0}, "rate_per_second should be at least 1"),
     ("POST settings", {"retry_schedule": []}, "retry_schedule should not be empty"),
     ("POST settings", {"retry_schedule": [5, "x"]}, "retry_schedule[1] should be a number"),
+    ("POST settings", {"retry_schedule": [1e-7]}, "retry_schedule[0] should be at least 0.001"),
     ("POST settings", {"invalid_client_status": 500}, "invalid_client_status should be 400 or 401"),
     ("POST settings", {"client_secret": "CRN_marker"}, f"client_secret {SECRET}"),
     ("POST settings", {"client_id": "CRN_marker"}, f"client_id {SECRET}"),
@@ -141,6 +142,7 @@ CASES: list[tuple[str, Any, str]] = [
     ("PUT scene", scene(body={"end": "+1h"}), f"{EVENT}: {ORDER}"),
     ("PUT scene", scene(body={"summary": ""}), f"{EVENT}: no valid upsert body: summary must be specified"),
     ("PUT scene", scene(written_at="lately"), f"{EVENT}.written_at {WHEN}"),
+    ("PUT scene", scene(written_at="9999-12-31T23:59:59Z"), f"{EVENT}: written_at should not lie in the future"),
     ("PUT scene", scene(moved={"start": "+1d"}), f"{EVENT}.moved.end is missing"),
 ]  # fmt: skip
 

@@ -323,6 +323,25 @@ def test_the_clock_runs_and_can_only_go_forward() -> None:
     assert world.now() - NOW >= timedelta(hours=1)
     with pytest.raises(ValueError, match="go back"):
         world.advance(-1)
+    with pytest.raises(ValueError, match="hundred years"):
+        world.advance(100 * 366 * 86_400)
     with pytest.raises(ValueError, match="aware"):
         World(now=datetime(2026, 6, 1))  # noqa: DTZ001 - refused
     assert abs(World().now() - datetime.now(UTC)) < timedelta(seconds=5)
+
+
+def test_a_long_jump_leaves_the_next_attempt_where_the_schedule_has_it() -> None:
+    scene = Scene(retry_schedule=(60, 300, 3600), generation_delay=10)
+    profile = scene.account.add_conferencing_profile(connected=False)
+    event = scene.write(profile.profile_id)
+    scene.world.advance(10 * 3600 + 1)
+    due = event.updated + timedelta(seconds=10 + 60 + 300 + 10 * 3600)
+    assert (event.conference.next_attempt, event.conference.failures) == (due, 12)
+
+
+def test_a_long_jump_costs_no_time_however_short_the_gaps() -> None:
+    scene = Scene(retry_schedule=(0.001,), generation_delay=10)
+    event = scene.write(scene.account.add_conferencing_profile(connected=False).profile_id, days=400)
+    scene.world.advance(365 * 86_400)
+    assert event.conference.failures >= (365 * 86_400 - 10) * 1000
+    assert event.conference.next_attempt is not None
