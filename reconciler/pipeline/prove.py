@@ -1,6 +1,6 @@
 """Proves the audit trail: no entry was changed, removed or inserted, and every verdict can be reached again."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import UUID
@@ -21,6 +21,8 @@ class Trail(Protocol):
     def in_chains(self) -> AsyncIterator[StoredEntry]: ...
 
     def judged(self, run_id: UUID | None) -> AsyncIterator[StoredEntry]: ...
+
+    async def unsaid(self) -> Sequence[tuple[UUID, str]]: ...
 
     async def seal_before(self, run_id: UUID, entry_id: int) -> tuple[int, str]: ...
 
@@ -45,7 +47,7 @@ class Proof:
 
 
 async def verify(trail: Trail) -> Proof:
-    """Check every chain from its first entry, and every run's seal over what the run wrote."""
+    """Check every chain from its first entry, every run's seal over what it wrote, and that its own entries stand."""
     proof = Proof()
     chain, seq, prev_hash = "", 0, GENESIS
     seals: list[StoredEntry] = []
@@ -67,6 +69,8 @@ async def verify(trail: Trail) -> Proof:
             seals.append(stored)
     for seal in seals:
         await _check_seal(trail, seal, proof)
+    for run_id, tag in await trail.unsaid():
+        proof.fault(f"run {run_id}: its entry {tag} was removed")
     return proof
 
 

@@ -128,6 +128,11 @@ class AuditReader:
         with speaking_plainly():
             return [_stored(r) for r in await self._pool.fetch(_SQL["of_event"], key.calendar_id, key.event_id)]
 
+    async def unsaid(self) -> Sequence[tuple[UUID, str]]:
+        """Runs in the books of whose beginning or end the trail says nothing, with the tag that is missing."""
+        with speaking_plainly():
+            return [(row["run_id"], row["tag"]) for row in await self._pool.fetch(_SQL["unsaid"])]
+
     async def seal_before(self, run_id: UUID, entry_id: int) -> tuple[int, str]:
         """How many entries of a run stand before an entry, and a digest over the last of them in each chain."""
         with speaking_plainly():

@@ -24,6 +24,15 @@ FROM reconciler.audit_entries
 WHERE evidence IS NOT NULL AND cause IS NOT NULL AND NOT after ?| ARRAY['undoes', 'restores'] AND ($1::uuid IS NULL OR run_id = $1)
 ORDER BY entry_id;
 
+-- name: unsaid
+-- Runs by the books of which the trail says nothing: that they began, or that they ended.
+SELECT r.run_id, t.tag
+FROM reconciler.runs r
+CROSS JOIN (VALUES ('run:started'), ('run:finished')) AS t (tag)
+WHERE (t.tag = 'run:started' OR r.status <> 'running')
+  AND (r.run_id, t.tag) NOT IN (SELECT run_id, tag FROM reconciler.audit_entries WHERE chain = 'runs' AND run_id IS NOT NULL)
+ORDER BY r.started_at, t.tag DESC;
+
 -- name: of_event
 SELECT entry_id, run_id, at, tag, account_id, calendar_id, event_id, cause, remedy, outcome, evidence, before, after,
        prev_hash, hash, chain, seq

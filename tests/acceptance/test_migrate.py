@@ -172,3 +172,25 @@ async def test_a_trail_that_somebody_changed_all_the_same_is_found_out(program: 
     assert f"entry {last['id']}" in done.out
     assert "entries were sealed" in done.out
     assert (await program("audit", "replay", "--json")).json["replay"] == "failed"
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [
+        "DELETE FROM reconciler.audit_entries WHERE entry_id = (SELECT max(entry_id) FROM reconciler.audit_entries)",
+        "DELETE FROM reconciler.audit_entries"
+        " WHERE run_id = (SELECT run_id FROM reconciler.runs ORDER BY started_at DESC LIMIT 1)",
+        "TRUNCATE reconciler.audit_entries",
+    ],
+    ids=["the last entry", "all of the last run", "everything"],
+)
+async def test_a_trail_that_was_cut_off_is_found_out(program: Program, town: Town, cut: str) -> None:
+    people(town)
+    town.move_in()
+    assert (await program("run")).code == (await program("run")).code == 0
+    assert (await program("audit", "verify")).code == 0
+    town.query("ALTER TABLE reconciler.audit_entries DISABLE TRIGGER ALL")
+    town.query(cut)
+    done = await program("audit", "verify", "--json")
+    assert (done.code, done.json["verify"]) == (1, "failed")
+    assert any("run:finished was removed" in fault for fault in done.json["faults"])

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 from uuid import UUID
@@ -41,6 +41,7 @@ class MemoryTrail:
 
     def __init__(self, *entries: AuditEntry) -> None:
         self.stored: list[StoredEntry] = []
+        self.silent: list[tuple[UUID, str]] = []
         for entry in entries:
             self.append(entry)
 
@@ -91,6 +92,9 @@ class MemoryTrail:
         for s in self.stored:
             if s.entry.evidence is not None and s.entry.cause and run_id in {None, s.entry.run_id}:
                 yield s
+
+    async def unsaid(self) -> Sequence[tuple[UUID, str]]:
+        return self.silent
 
     async def seal_before(self, run_id: UUID, entry_id: int) -> tuple[int, str]:
         hashes = [s.hash for s in self.stored if s.entry.run_id == run_id and s.entry_id < entry_id]
@@ -351,3 +355,9 @@ def test_no_tampering_with_evidence_stops_a_replay(evidence: Evidence, value: An
 
 def test_what_could_not_be_read_is_replayed_as_such() -> None:
     assert replayed([a_verdict(some_evidence(read=Unreadable("timeout", "no answer")))]) == Proof(entries=1)
+
+
+def test_a_run_in_the_books_of_which_the_trail_says_nothing_is_a_fault() -> None:
+    trail = MemoryTrail(a_verdict())
+    trail.silent = [(RUN, "run:finished")]
+    assert result_of(verify(trail)).faults == [f"run {RUN}: its entry run:finished was removed"]
