@@ -225,7 +225,7 @@ def _repair(finding: Finding, policy: Policy) -> Remedy:
         return Notify(
             NoticeKind.CONNECT_CONFERENCING,
             lost,
-            evidence.previous.provider_name if evidence.previous else None,
+            _provider_before(evidence) if lost else None,
         )
     if evidence.body.state is not BodyState.USABLE:
         return Report(_UNUSABLE_BODY[evidence.body.state])
@@ -259,7 +259,7 @@ def replacement_for(finding: Finding, policy: Policy) -> Replacement | None:
     before = _provider_before(evidence)
     tried = {*_of_no_use(finding), *(r.profile_id for r in evidence.rejections)}
     candidates = [p for p in roster.connected if p.profile_id not in tried]
-    chosen = _same_provider(evidence.previous, candidates)
+    chosen = _same_provider(_as_known(evidence), candidates)
     if chosen is None and policy.substitute is Substitute.ANY:
         chosen = _any_provider(finding.cause, roster, candidates, before, tried)
     return chosen
@@ -277,7 +277,14 @@ def _provider_before(evidence: Evidence) -> str | None:
         return RETIRED_8X8
     if evidence.asked == INTEGRATED:
         return evidence.roster.calendar.profile_provider if evidence.roster and evidence.roster.calendar else None
-    return evidence.previous.provider_name if evidence.previous else None
+    known = _as_known(evidence)
+    return known.provider_name if known else None
+
+
+def _as_known(evidence: Evidence) -> KnownProfile | None:
+    """What the profile asked for was, by the last roster on record, else by this one: it may be listed still."""
+    listed = evidence.roster.profile(evidence.asked) if evidence.roster else None
+    return evidence.previous or (KnownProfile(listed.provider_name, listed.profile_name) if listed else None)
 
 
 def _same_provider(previous: KnownProfile | None, candidates: list[ConferencingProfile]) -> Replacement | None:

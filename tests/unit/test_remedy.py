@@ -295,6 +295,12 @@ def test_a_profile_that_cronofy_says_is_missing_does_not_replace_itself() -> Non
     assert chosen.profile_id == "pro_8"
 
 
+def test_a_profile_that_is_missing_though_listed_is_replaced_by_one_of_its_provider() -> None:
+    evidence = lost(a_profile(), MEET, ZOOM_2, previous=None, notified=[pushed("profile_missing")])
+    assert reupsert(evidence).profile_id == ZOOM_2.profile_id
+    assert reupsert(evidence, SAME_PROVIDER).change is ProviderChange.SAME
+
+
 def test_a_word_whose_profile_was_removed_stands_for_another_when_it_is_asked_for_again() -> None:
     pushed_for = [pushed("profile_missing")]
     assert reupsert(lost(MEET, TEAMS, asked="default", previous=None, notified=pushed_for)).profile_id == "default"
