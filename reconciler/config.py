@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from reconciler.domain.durations import parse_duration
@@ -39,6 +39,26 @@ def _words(value: object) -> object:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
+def _lower(value: object) -> object:
+    """Words of a closed list may be written in any case."""
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+def _fernet_keys(keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+    from cryptography.fernet import Fernet  # noqa: PLC0415 - slow to load, and mostly without need
+
+    for number, key in enumerate(keys, 1):
+        try:
+            Fernet(key.get_secret_value())
+        except ValueError:
+            which = f"key {number} of {len(keys)}" if len(keys) > 1 else "the key"
+            raise ValueError(
+                f"{which} is no Fernet key (32 bytes in url-safe base64); the project's docs/settings.md tells how to make"
+                " one"
+            ) from None
+    return keys
+
+
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 OptionalDuration = Annotated[timedelta | None, BeforeValidator(_duration_or_none)]
 
@@ -64,13 +84,15 @@ class Settings(BaseSettings):
     )
     rate_share: float = Field(0.5, gt=0, le=1, description="the part of both that all reconciler processes may use")
     concurrency: int = Field(16, ge=1, le=1000, description="accounts worked at a time")
-    engine: Literal["local", "pgqueuer"] = Field(
+    engine: Annotated[Literal["local", "pgqueuer"], BeforeValidator(_lower)] = Field(
         "local", description="how work spreads; pgqueuer needs the extra scale"
     )
     heartbeat: Duration = Field(
         timedelta(seconds=30), description="pgqueuer: accounts in hand of a process silent for so long go to the others"
     )
-    substitute: Substitute = Field(Substitute.ANY, description="which replacements for a lost profile are allowed")
+    substitute: Annotated[Substitute, BeforeValidator(_lower)] = Field(
+        Substitute.ANY, description="which replacements for a lost profile are allowed"
+    )
     grace: Duration = Field(timedelta(minutes=15), description="how long no link is normal after a write")
     horizon: Duration = Field(FURTHEST_HORIZON, description="how far ahead events are looked after, at most 200d")
     escalate_after: Duration = Field(timedelta(hours=24), description="when something unexplained is escalated")
@@ -84,11 +106,15 @@ class Settings(BaseSettings):
     max_duration: OptionalDuration = Field(None, description="when a run stops taking accounts; none: never")
     verify_after: OptionalDuration = Field(None, description="when a run looks again at what it repaired; 0: not")
     http_timeout: Duration = Field(timedelta(seconds=30), description="for one request to Cronofy, all told")
-    token_keys: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_words)] = Field(
-        (), description="Fernet keys for tokens at rest, comma separated, newest first"
+    token_keys: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_words), AfterValidator(_fernet_keys)] = (
+        Field((), description="Fernet keys for tokens at rest, comma separated, newest first")
     )
-    log_format: Literal["json", "console"] = Field("json", description="form of the log lines on stderr")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
+    log_format: Annotated[Literal["json", "console"], BeforeValidator(_lower)] = Field(
+        "json", description="form of the log lines on stderr"
+    )
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = Field(
+        "info", description="least level that is logged"
+    )
 
     @model_validator(mode="after")
     def _sensible(self) -> "Settings":

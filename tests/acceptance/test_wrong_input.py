@@ -1,7 +1,10 @@
 """Whatever is wrong with what it is given: the documented exit code, one clear line, and nothing lost."""
 
 import asyncio
+import re
 import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -12,6 +15,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from cryptography.fernet import Fernet
 
 from reconciler.config import load_settings
 from reconciler.ports import WrongConfiguration
@@ -210,6 +214,8 @@ async def test_all_wrong_values_are_named_at_once(program: Program) -> None:
         ("MAX_REPAIRS_PER_EVENT", "1001"),
         ("HTTP_TIMEOUT", "900000d"),
         ("DATABASE_URL_FILE", "/not/there"),
+        ("TOKEN_KEYS", "too short"),
+        ("TOKEN_KEYS", f"{Fernet.generate_key().decode()},CHANGE-ME"),
     ],
 )
 def test_a_wrong_value_is_refused_by_its_name(name: str, value: str) -> None:
@@ -221,13 +227,40 @@ def test_a_wrong_value_is_refused_by_its_name(name: str, value: str) -> None:
     "name, value",
     [
         ("LOOKBACK", "900000d"),
-        ("TOKEN_KEYS", "too short"),
         ("CRONOFY_URL", "http://api.cronofy.com"),
         ("CRONOFY_URL", "api.cronofy.com"),
     ],
 )
 async def test_a_wrong_value_ends_the_run_before_it_begins(program: Program, name: str, value: str) -> None:
     told(await program("run", env={f"RECONCILER_{name}": value}), CONFIGURATION, f"RECONCILER_{name}")
+
+
+@pytest.mark.parametrize(
+    "name, value, meant",
+    [
+        ("LOG_LEVEL", "INFO", "info"),
+        ("LOG_FORMAT", "Console", "console"),
+        ("ENGINE", "PgQueuer", "pgqueuer"),
+        ("SUBSTITUTE", "SAME_PROVIDER", "same_provider"),
+    ],
+)
+def test_a_word_of_a_closed_list_may_be_written_in_any_case(name: str, value: str, meant: str) -> None:
+    assert getattr(load_settings({f"RECONCILER_{name}": value}), name.lower()) == meant
+
+
+@pytest.mark.parametrize("words", [("status",), ("audit", "verify"), ("migrate",), ("run",)])
+async def test_token_keys_that_are_none_end_every_command_unshown(program: Program, words: tuple[str, ...]) -> None:
+    done = await program(*words, env={"RECONCILER_TOKEN_KEYS": f"{Fernet.generate_key().decode()}, hunter2"})
+    told(done, CONFIGURATION, "RECONCILER_TOKEN_KEYS", "key 2 of 2")
+    assert "hunter2" not in done.err
+
+
+def test_a_key_made_as_the_documents_say_is_one() -> None:
+    for document in ("docs/settings.md", "deploy/RUNBOOK.md"):
+        text = (Path(__file__).parents[2] / document).read_text(encoding="utf-8")
+        (code,) = re.findall(r"^ +python3? -c '(.*)'$", text, re.MULTILINE)
+        made = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+        assert load_settings({"RECONCILER_TOKEN_KEYS": made}).token_keys
 
 
 async def test_missing_settings(program: Program) -> None:

@@ -14,9 +14,11 @@ from typing import Any
 import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
+from cryptography.fernet import Fernet
 from packaging.requirements import Requirement
 
 import reconciler
+from reconciler.config import load_settings, unknown_settings
 
 TOP = Path(__file__).parents[2]
 DEPLOY = TOP / "deploy"
@@ -25,6 +27,7 @@ FOLDERS = tuple(
     f"{environment}{job}" for environment in ENVIRONMENTS for job in ("", "/migrate", "/on-demand", "/shared-run")
 )
 OLDEST_KUBERNETES = "1.29"
+SECRETS = "base/secret.example.yaml"
 
 # interface.md, section 6; whatever begins with CONSOLE_ besides.
 SETTINGS = frozenset(
@@ -238,8 +241,29 @@ def test_every_variable_is_a_setting_and_no_secret_is_among_them(deploy: Path, e
     assert [name for name in settings if name.removeprefix("RECONCILER_") in SECRET_SETTINGS] == []
 
 
+def filled_in(secrets: dict[str, str]) -> dict[str, str]:
+    """The example's keys with values of the right kind."""
+    key = Fernet.generate_key().decode()
+    return {name: key if name == "RECONCILER_TOKEN_KEYS" else value for name, value in secrets.items()}
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_the_program_accepts_every_value_that_a_pod_gets(deploy: Path, folder: str) -> None:
+    (job,) = jobs(rendered(deploy, folder))
+    settings = of_kind(rendered(deploy, environment_of(folder)), "ConfigMap")["data"]
+    examples = {e["metadata"]["name"]: e["stringData"] for e in yaml.safe_load_all((DEPLOY / SECRETS).read_text())}
+    environment = dict(settings)
+    for source in container(job)["envFrom"]:
+        environment |= filled_in(examples[source["secretRef"]["name"]]) if "secretRef" in source else {}
+    environment |= {v["name"]: v["value"] for v in container(job).get("env", []) if "value" in v}
+    loaded = load_settings(environment)
+    assert unknown_settings(environment) == []
+    assert loaded.dsn()
+    assert folder.endswith("/migrate") or loaded.client()
+
+
 def test_the_example_secrets_are_the_ones_that_are_referred_to_and_hold_nothing(deploy: Path) -> None:
-    examples = list(yaml.safe_load_all((DEPLOY / "base/secret.example.yaml").read_text()))
+    examples = list(yaml.safe_load_all((DEPLOY / SECRETS).read_text()))
     referred = {
         source["secretRef"]["name"]
         for folder in FOLDERS
@@ -357,7 +381,9 @@ def test_compose_starts_what_it_says() -> None:
     assert services.keys() == {"db", "migrate", "seed", "simulator", "reconciler"}
     for service in services.values():
         environment = service.get("environment", {})
-        assert [name for name in environment if name.startswith("RECONCILER_") and not is_setting(name)] == []
+        assert load_settings(environment).model_fields_set == {
+            name.removeprefix("RECONCILER_").lower() for name in environment if name.startswith("RECONCILER_")
+        }
         assert set(service.get("depends_on", {})) <= services.keys()
         for mount in service.get("volumes", []):
             assert (DEPLOY / mount.split(":")[0]).exists()
