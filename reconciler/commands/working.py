@@ -54,7 +54,7 @@ async def work(settings: Settings, options: RunOptions, worker: Worker, stop: as
         row=RunRow(
             run_id=uuid4(),
             run_key=options.run_key,
-            trigger="schedule" if options.run_key else "on_demand",
+            trigger="schedule" if options.run_key and options.reason is None else "on_demand",
             reason=options.reason,
             scope=options.scope.as_json(),
             dry_run=options.dry_run,

@@ -603,3 +603,19 @@ async def test_an_entry_that_came_between_costs_nobody_his_record(program: Progr
     assert (done.code, done.json["accounts"]["done"]) == (0, 1), done
     chain = town.query("SELECT seq, prev_hash FROM reconciler.audit_entries WHERE chain = %s ORDER BY seq", account)
     assert [(row["seq"], row["prev_hash"][0]) for row in chain] == [(1, "0"), (2, "1")]
+
+
+@pytest.mark.parametrize(
+    "words, trigger",
+    [
+        (("--run-key", "night"), "schedule"),
+        (("--run-key", "on-demand-1", "--reason", "after the Zoom outage"), "on_demand"),
+        (("--reason", "a look"), "on_demand"),
+        ((), "on_demand"),
+    ],
+)
+async def test_a_run_with_a_key_and_no_reason_counts_as_scheduled(
+    program: Program, town: Town, words: tuple[str, ...], trigger: str
+) -> None:
+    assert (await program("run", "--json", *words)).json["trigger"] == trigger
+    assert town.query("SELECT trigger FROM reconciler.runs") == [{"trigger": trigger}]
