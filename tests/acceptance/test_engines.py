@@ -369,6 +369,6 @@ async def test_what_the_engine_for_many_processes_asks_for(program: Program, tow
     without = {**SHARED, "PYTHONPATH": str(tmp_path)}
     no_extra = await program(*RUN, env=without)
     assert (no_extra.code, len(no_extra.complaints)) == (CONFIGURATION, 1), no_extra
-    assert "pip install 'reconciler[scale]'" in no_extra.complaints[0]
+    assert "pip install '.[scale]'" in no_extra.complaints[0]
     people(town, 2)
     assert (await program("plan", env=without)).code == 0, "what one process does by itself needs no queue"
