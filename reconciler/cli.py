@@ -117,7 +117,7 @@ def scope_options(command: F) -> F:
             multiple=True,
             type=click.Choice([c.value for c in Cause]),
             metavar="CAUSE",
-            help="Only events last found to have this cause (docs/decisions.md).",
+            help="Only events last found to have this cause.",
         ),
         click.option("--written-before", type=Moment(ahead=False), help="Only events last written before T."),
         click.option("--written-after", type=Moment(ahead=False), help="Only events last written since T (24h: ago)."),
@@ -182,7 +182,7 @@ def main() -> None:
     """Find calendar events that have no video link yet, say why, and repair what can be repaired safely.
 
     Settings come from the environment: RECONCILER_DATABASE_URL, RECONCILER_CRONOFY_CLIENT_ID and _CLIENT_SECRET at
-    least (docs/settings.md lists all).
+    least (docs/settings.md of the project lists all).
     """
 
 
@@ -341,7 +341,10 @@ def migrate() -> None:
 @click.option("--host", default="127.0.0.1", show_default=True, help="Loopback only.")
 @click.option("--port", default=0, type=click.IntRange(0, 65535), help="0 takes a free one.")
 @click.option(
-    "--scene", "scene_path", type=click.Path(exists=True, dir_okay=False), help="JSON file (docs/simulator.md)."
+    "--scene",
+    "scene_path",
+    type=click.Path(exists=True, dir_okay=False),
+    help="JSON file (docs/simulator.md of the project).",
 )
 @click.option("--seed", default=1, show_default=True)
 def simulate(host: str, port: int, scene_path: str | None, seed: int) -> None:

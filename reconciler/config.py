@@ -52,10 +52,8 @@ def _fernet_keys(keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
             Fernet(key.get_secret_value())
         except ValueError:
             which = f"key {number} of {len(keys)}" if len(keys) > 1 else "the key"
-            raise ValueError(
-                f"{which} is no Fernet key (32 bytes in url-safe base64); the project's docs/settings.md tells how to make"
-                " one"
-            ) from None
+            how = "the project's docs/settings.md tells how to make one"
+            raise ValueError(f"{which} is no Fernet key (32 bytes in url-safe base64); {how}") from None
     return keys
 
 

@@ -1,5 +1,5 @@
 -- Roles for running the reconciler with the least that it needs. Run once after `reconciler migrate`, as the owner of the
--- schema; running it again changes nothing. Grant each role to the login that uses it:
+-- schema; running it again changes nothing. Grant each role to the login that uses it, which must exist before:
 --   GRANT reconciler_worker TO nightly_login;
 -- The worker appends to the audit trail and can neither change nor delete what is in it. The console only reads.
 
