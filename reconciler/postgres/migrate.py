@@ -4,6 +4,7 @@ Any number may be started at once: one applies, the others wait and find nothing
 dies with its holder (waiting inside Postgres could deadlock with an index being built concurrently).
 """
 
+import re
 import time
 from dataclasses import dataclass
 
@@ -14,10 +15,22 @@ from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
 from yoyo.connections import DatabaseURI
 
 from reconciler.ports import DatabaseUnreachable, WrongConfiguration
+from reconciler.postgres.address import SETTING, check_address, check_encoding
 from reconciler.postgres.statements import sql_folder
 
 _LOCK = "SELECT pg_try_advisory_lock(hashtextextended('reconciler:migrate', 0))"
 _OLDEST_SERVER = 140000
+_UNKNOWN_PARAMETER = re.compile('invalid URI query parameter: ("[a-zA-Z_]+")')
+_REFUSED = re.compile('FATAL|does not exist|definition of service|invalid .*value|"[a-z_]+" value')
+"""What the server refuses for good, and what libpq does not even try."""
+_FOR_NOW = re.compile("starting up|shutting down|recovery|too many|connection slots|terminating|not yet accepting")
+
+
+def _connect(dsn: str) -> psycopg.Connection:
+    """A connection that speaks text whatever the database's encoding, and the login's."""
+    return psycopg.connect(
+        dsn, autocommit=True, connect_timeout=10, application_name="reconciler migrate", client_encoding="UTF8"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +45,7 @@ class _Backend(PostgresqlPsycopgBackend):  # type: ignore[misc] # yoyo has no ty
     """yoyo's backend on a connection string as libpq reads it, socket folders included."""
 
     def connect(self, dburi: DatabaseURI) -> psycopg.Connection:
-        connection = psycopg.connect(
-            dburi.args["dsn"], autocommit=True, connect_timeout=10, application_name="reconciler migrate"
-        )
+        connection = _connect(dburi.args["dsn"])
         connection.execute("SET lock_timeout = '10s'")
         connection.execute("SET client_min_messages = warning")
         connection.execute("SET search_path TO reconciler, public")
@@ -50,16 +61,17 @@ def migrate(dsn: str, wait_s: float = 120.0) -> Migrated:
     """
     _check(dsn)
     try:
-        with psycopg.connect(dsn, autocommit=True, connect_timeout=10) as lock:
+        with _connect(dsn) as lock:
             if lock.info.server_version < _OLDEST_SERVER:
                 raise WrongConfiguration("PostgreSQL 14 or newer is needed")
+            check_encoding(lock.info.parameter_status("server_encoding"))
             _take(lock, wait_s)
             return _apply(dsn, lock)
     except psycopg.OperationalError as error:
         text = " ".join(str(error).split())[:300]
-        if "authentication failed" in text or "does not exist" in text:
-            raise WrongConfiguration(f"RECONCILER_DATABASE_URL: {text}") from error
-        raise DatabaseUnreachable(f"Postgres cannot be reached: {text}; check RECONCILER_DATABASE_URL") from error
+        if _REFUSED.search(text) and not _FOR_NOW.search(text):
+            raise WrongConfiguration(f"{SETTING}: {text}") from error
+        raise DatabaseUnreachable(f"Postgres cannot be reached: {text}; check {SETTING}") from error
     except psycopg.ProgrammingError as error:
         raise WrongConfiguration(
             f"migration failed, nothing of it was kept: {' '.join(str(error).split())[:300]}"
@@ -68,12 +80,13 @@ def migrate(dsn: str, wait_s: float = 120.0) -> Migrated:
 
 def _check(dsn: str) -> None:
     """Refuse what is no address; libpq's own words would repeat it, password included."""
+    check_address(dsn)
     try:
-        port = conninfo_to_dict(dsn).get("port")
-    except psycopg.ProgrammingError:
-        port = "none"
-    if port is not None and not str(port).replace(",", "").isdecimal():
-        raise WrongConfiguration("RECONCILER_DATABASE_URL is no Postgres address")
+        conninfo_to_dict(dsn)
+    except psycopg.ProgrammingError as error:
+        unknown = _UNKNOWN_PARAMETER.search(str(error))
+        why = f": unknown parameter {unknown[1]}" if unknown else " is no Postgres address"
+        raise WrongConfiguration(f"{SETTING}{why}") from None
 
 
 def _take(lock: psycopg.Connection, wait_s: float) -> None:

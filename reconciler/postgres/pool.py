@@ -9,6 +9,7 @@ import asyncpg
 import msgspec
 
 from reconciler.ports import DatabaseUnreachable, WrongConfiguration
+from reconciler.postgres.address import SETTING, check_address, check_encoding
 
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
@@ -63,6 +64,7 @@ def speaking_plainly() -> Iterator[None]:
         asyncpg.CrashShutdownError,
         asyncpg.IdleInTransactionSessionTimeoutError,
         asyncpg.TooManyConnectionsError,
+        asyncpg.QueryCanceledError,
         asyncpg.InterfaceError,
         asyncpg.InternalClientError,  # what is left of a connection that was cut off in mid-answer
         OSError,
@@ -70,6 +72,30 @@ def speaking_plainly() -> Iterator[None]:
         raise DatabaseUnreachable(
             f"Postgres cannot be reached: {_one_line(error)}; check RECONCILER_DATABASE_URL"
         ) from error
+
+
+@contextmanager
+def connecting(dsn: str) -> Iterator[None]:
+    """As `speaking_plainly`, while a connection is made: whatever else the server or the driver refuses is the address.
+
+    Raises:
+        DatabaseUnreachable, WrongConfiguration.
+    """
+    check_address(dsn)
+    try:
+        with speaking_plainly():
+            try:
+                yield
+            except TimeoutError as error:
+                raise DatabaseUnreachable(f"Postgres does not answer within 10 s; check {SETTING}") from error
+            except FileNotFoundError as error:
+                if "sslrootcert=" in dsn or "sslcert=" in dsn:
+                    raise WrongConfiguration(f"{SETTING}: a file that it names for TLS is not there") from error
+                raise
+            except ValueError as error:
+                raise WrongConfiguration(f"{SETTING}: {_one_line(error)}") from error
+    except asyncpg.PostgresError as error:
+        raise WrongConfiguration(f"{SETTING}: {_one_line(error)}") from error
 
 
 def _one_line(error: BaseException) -> str:
@@ -117,18 +143,14 @@ async def open_pool(dsn: str, size: int, idle_s: float = IDLE_IN_TRANSACTION_S) 
         await _prepare(connection)
         await _limit_idling(connection, idle_s)
 
-    with speaking_plainly():
-        try:
-            pool = await asyncpg.create_pool(
-                dsn, min_size=1, max_size=max(2, size), init=prepare, reset=_leave_as_is, **_options(_APPLICATION_NAME)
-            )
-        except TimeoutError as error:
-            raise DatabaseUnreachable("Postgres does not answer within 10 s; check RECONCILER_DATABASE_URL") from error
-        except ValueError as error:
-            raise WrongConfiguration("RECONCILER_DATABASE_URL is no Postgres address") from error
+    with connecting(dsn):
+        pool = await asyncpg.create_pool(
+            dsn, min_size=1, max_size=max(2, size), init=prepare, reset=_leave_as_is, **_options(_APPLICATION_NAME)
+        )
     try:
         with speaking_plainly():
             async with pool.acquire() as connection:
+                check_encoding(getattr(connection.get_settings(), "server_encoding", None))
                 pooled = connection.get_server_pid() != await connection.fetchval("SELECT pg_backend_pid()")
             if pooled:
                 await _want_sessions(dsn)
@@ -169,7 +191,7 @@ async def _session_of(connection: "Connection") -> int:
 
 async def open_connection(dsn: str, purpose: str = "locks") -> "Connection":
     """One connection of its own, for locks that live as long as it does, or for listening."""
-    with speaking_plainly():
+    with connecting(dsn):
         connection: Connection = await asyncpg.connect(dsn, **_options(f"{_APPLICATION_NAME} {purpose}"))
         await _limit_idling(connection, IDLE_IN_TRANSACTION_S)
         return connection

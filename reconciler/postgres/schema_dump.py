@@ -37,7 +37,7 @@ WHERE c.relnamespace = 'reconciler'::regnamespace AND NOT t.tgisinternal ORDER B
 
 def schema_dump(dsn: str) -> str:
     """The schema `reconciler` as SQL text, in a fixed order."""
-    with psycopg.connect(dsn, autocommit=True) as connection:
+    with psycopg.connect(dsn, autocommit=True, client_encoding="UTF8") as connection:
         connection.execute("SET search_path TO pg_catalog")
         tables: dict[str, list[str]] = {}
         for table, column, kind, not_null, default, identity in connection.execute(_RELATIONS):

@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -19,9 +20,11 @@ from cryptography.fernet import Fernet
 
 from reconciler.config import load_settings
 from reconciler.ports import WrongConfiguration
+from reconciler.postgres.migrate import migrate
+from reconciler.postgres.pool import open_pool
 from reconciler.simulator import Simulator
 from reconciler.simulator.faults import Fault
-from tests.acceptance.program import Done, Program, Town, settings_for
+from tests.acceptance.program import Done, Program, Town, query, settings_for
 
 EVERYTHING = ("--starting-after", "0s")
 USAGE, PARTIAL, STOPPED, UNREACHABLE, CONFIGURATION = 2, 3, 5, 69, 78
@@ -106,17 +109,107 @@ async def test_an_unknown_database(program: Program) -> None:
 
 
 @pytest.mark.parametrize(
-    "command, address",
+    "address",
     [
-        ("run", "reconciler:hunter2@db"),
-        ("migrate", "mysql://u:hunter2@db/app"),
-        ("migrate", "postgresql://u:hunter2@db:port/app"),
+        "u:hunter2@db",
+        "mysql://u:hunter2@db/app",
+        "postgresql://u:hunter2@db:port/app",
+        "postgresql://u:x@db:99999/app",
+        "postgresql://u:hun%ter2@db/app",
+        "postgresql://u:hunter2%@db/app",
+        "postgresql://u:hun@ter2@db/app",
+        "postgresql://u:hun/ter2@db/app",
+        "postgresql://u:1/ter2@db/app",
+        "postgresql://u:hun#ter2@db/app",
+        "postgresql://u:hun?ter2@db/app",
+        "postgresql://u:hun[ter2@db/app",
+        "postgresql://u:hun\u2100ter2@db/app",
+        "postgresql://u:ter2@[::1/app",
+        "postgresql://u:ter2@::1:5432/app",
+        "postgresql://u:ter2@db/app?application_name=%00",
+        "postgresql://u:ter2@\udcff/app",
     ],
 )
-async def test_an_address_that_is_none(program: Program, command: str, address: str) -> None:
-    done = await program(command, env={"RECONCILER_DATABASE_URL": address})
+async def test_an_address_that_is_none_is_refused_by_both_drivers_alike_and_never_quoted(address: str) -> None:
+    for connect in (partial(asyncio.to_thread, migrate, address), open_pool(address, 1).__aenter__):
+        with pytest.raises(WrongConfiguration, match="RECONCILER_DATABASE_URL is no Postgres address") as refused:
+            await connect()
+        assert "ter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize("command", ["status", "migrate"])
+@pytest.mark.parametrize(
+    "parameter",
+    [
+        "foo=bar",
+        "sslmode=nonsense",
+        "options=-cfoo%3Dbar",
+        "options=-cstatement_timeout%3Dabc",
+        "target_session_attrs=nonsense",
+    ],
+)
+async def test_a_parameter_of_the_address_that_is_refused(program: Program, command: str, parameter: str) -> None:
+    plain = program.settings["RECONCILER_DATABASE_URL"]
+    address = f"{plain}{'&' if '?' in plain else '?'}{parameter}"
+    told(await program(command, env={"RECONCILER_DATABASE_URL": address}), CONFIGURATION, "RECONCILER_DATABASE_URL")
+
+
+@pytest.mark.parametrize("parameter", ["sslrootcert=/not/there", "sslcert=/not/there&sslkey=/not/there"])
+async def test_a_certificate_that_is_not_there(program: Program, parameter: str) -> None:
+    address = f"postgresql://u:hunter2@127.0.0.1:{nowhere()}/app?sslmode=verify-full&{parameter}"
+    done = await program("status", env={"RECONCILER_DATABASE_URL": address, "HOME": "/not/there"})
     told(done, CONFIGURATION, "RECONCILER_DATABASE_URL")
     assert "hunter2" not in done.err
+
+
+@pytest.mark.parametrize("command", ["status", "migrate"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://u:hunter2@no-such-host.invalid/app",
+        "postgresql://u:hunter2@/app?host=/not/there",
+        f"postgresql://u:hunter2@[::1]:{nowhere()}/app",
+        f"postgresql:///app?port={nowhere()}",
+    ],
+)
+async def test_an_address_at_which_nobody_is(program: Program, command: str, address: str) -> None:
+    done = await program(command, env={"RECONCILER_DATABASE_URL": address})
+    told(done, UNREACHABLE, "Postgres cannot be reached", "RECONCILER_DATABASE_URL")
+    assert "hunter2" not in done.err
+
+
+@pytest.mark.parametrize("command", ["status", "migrate"])
+async def test_a_server_that_is_not_of_the_kind_that_the_address_wants(program: Program, command: str) -> None:
+    plain = program.settings["RECONCILER_DATABASE_URL"]
+    address = f"{plain}{'&' if '?' in plain else '?'}target_session_attrs=read-only"
+    told(await program(command, env={"RECONCILER_DATABASE_URL": address}), UNREACHABLE, "RECONCILER_DATABASE_URL")
+
+
+@pytest.mark.parametrize("command", ["status", "migrate"])
+async def test_a_database_that_does_not_let_the_login_in(program: Program, town: Town, command: str) -> None:
+    parts = urlsplit(program.settings["RECONCILER_DATABASE_URL"])
+    name = parts.path.strip("/")
+    town.query(f'CREATE ROLE "stranger_{name}" LOGIN')
+    town.query(f'REVOKE CONNECT ON DATABASE "{name}" FROM PUBLIC')
+    address = urlunsplit(parts._replace(netloc=f"stranger_{name}@{parts.netloc.rpartition('@')[2]}"))
+    told(await program(command, env={"RECONCILER_DATABASE_URL": address}), CONFIGURATION, "permission denied")
+
+
+@pytest.mark.parametrize("command", ["migrate", "run"])
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+async def test_a_database_that_cannot_hold_every_text(server: str, command: str, encoding: str) -> None:
+    name = f"narrow_{encoding}_{command}".lower()
+    query(server, f"CREATE DATABASE {name} ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
+    program = Program(settings_for(urlunsplit(urlsplit(server)._replace(path=f"/{name}")), "http://127.0.0.1:1"))
+    told(await program(command), CONFIGURATION, f"encoding is {encoding}", "ENCODING 'UTF8' TEMPLATE template0")
+
+
+async def test_a_login_that_speaks_another_encoding_changes_nothing(empty_database: str, cronofy: Simulator) -> None:
+    name = urlsplit(empty_database).path.strip("/")
+    query(empty_database, f"ALTER DATABASE \"{name}\" SET client_encoding = 'SQL_ASCII'")
+    program = Program(settings_for(empty_database, cronofy.url))
+    assert (await program("migrate")).code == 0
+    assert (await program("run")).code == 0
 
 
 @pytest.mark.parametrize("command", [("run",), ("explain", "c", "e")])
