@@ -33,8 +33,9 @@ GRANT SELECT (account_id, data_center, token_expires_at, name, email, customer, 
 GRANT SELECT (calendar_id, event_id, account_id, starts_at, ends_at, profile_id, written_at, cancelled_at)
     ON reconciler.events TO reconciler_console;
 GRANT SELECT ON
-    reconciler.runs, reconciler.run_units, reconciler.event_states, reconciler.known_profiles, reconciler.notices,
-    reconciler.incidents, reconciler.notifications, reconciler.audit_entries, reconciler.plans, reconciler.plan_items
+    reconciler.runs, reconciler.run_units, reconciler.run_held, reconciler.event_states, reconciler.known_profiles,
+    reconciler.notices, reconciler.incidents, reconciler.notifications, reconciler.audit_entries, reconciler.plans,
+    reconciler.plan_items, reconciler.request_budget
     TO reconciler_console;
 
 -- The queue of the runs that many processes share (RECONCILER_ENGINE=pgqueuer).

@@ -102,18 +102,60 @@ async def test_views_may_stand_in_place_of_both_relations(program: Program, town
     assert (await program("plan", "--json", "--customer", "Nordlicht GmbH")).code == 0
 
 
-@pytest.fixture
-def worker(town: Town, program: Program) -> Program:
-    """The program under a login that has the worker's role and nothing else."""
+def as_login(town: Town, program: Program, role: str) -> Program:
+    """The program under a login that has one of our roles and nothing else."""
     roles = (sql_folder() / "roles.sql").read_text(encoding="utf-8")
-    login = f"nightly_{urlsplit(town.dsn).path.strip('/')}"
+    login = f"{role}_{urlsplit(town.dsn).path.strip('/')}"
     with psycopg.connect(town.dsn, autocommit=True) as connection:
         for _ in range(2):
             connection.execute(roles.encode())
-        connection.execute(f'CREATE ROLE "{login}" LOGIN IN ROLE reconciler_worker'.encode())
+        connection.execute(f'CREATE ROLE "{login}" LOGIN IN ROLE {role}'.encode())
     parts = urlsplit(town.dsn)
     netloc = f"{quote(login)}@{parts.netloc.rpartition('@')[2]}"
     return Program({**program.settings, "RECONCILER_DATABASE_URL": urlunsplit(parts._replace(netloc=netloc))})
+
+
+@pytest.fixture
+def worker(town: Town, program: Program) -> Program:
+    """The program as the nightly run has it."""
+    return as_login(town, program, "reconciler_worker")
+
+
+async def test_the_readers_role_is_enough_for_looking_and_for_nothing_else(program: Program, town: Town) -> None:
+    event = people(town)
+    town.move_in()
+    assert (await program("run")).code == 0
+    (run,) = town.query("SELECT run_id::text AS id FROM reconciler.runs")
+    reader = as_login(town, program, "reconciler_console")
+    for words in (
+        ("status",),
+        ("status", "--json"),
+        ("explain", *event.key),
+        ("report", "--run", run["id"], "--format", "json"),
+        ("report", "--since", "7d"),
+        ("audit", "verify"),
+        ("audit", "replay"),
+    ):
+        done = await reader(*words)
+        assert (done.code, done.err) == (0, ""), words
+    refused = await reader("run")
+    assert (refused.code, "lacks a privilege" in refused.err) == (CONFIGURATION, True), refused
+    dsn = reader.settings["RECONCILER_DATABASE_URL"]
+    for secret in ("SELECT access_token FROM reconciler.accounts", "SELECT body FROM reconciler.events"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            query(dsn, secret)
+
+
+@pytest.mark.parametrize("role", ["reconciler_worker", "reconciler_console"])
+def test_no_table_is_forgotten_among_the_roles_rights(program: Program, town: Town, role: str) -> None:
+    as_login(town, program, role)
+    tables = town.query(
+        "SELECT c.relname AS name, has_any_column_privilege(%s, c.oid, 'SELECT') AS readable FROM pg_class c"
+        " WHERE c.relnamespace = 'reconciler'::regnamespace AND c.relkind IN ('r', 'v', 'p')",
+        role,
+    )
+    assert len(tables) > 10
+    assert [t["name"] for t in tables if not t["readable"] and "yoyo" not in t["name"]] == []
 
 
 async def test_the_workers_role_is_enough_for_a_run_and_not_for_changing_the_trail(worker: Program, town: Town) -> None:
