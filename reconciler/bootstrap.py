@@ -12,6 +12,7 @@ from typing import Any
 from reconciler.config import Settings
 from reconciler.cronofy.client import ClientSettings, CronofyClient, open_session
 from reconciler.cronofy.limits import batch_size
+from reconciler.cronofy.pacing import waiting_until
 from reconciler.cronofy.transport import MOST_IN_A_BATCH
 from reconciler.cronofy.wire.stored_bodies import stored_body
 from reconciler.domain.casework import Scope
@@ -20,7 +21,7 @@ from reconciler.pipeline.engine import LocalEngine
 from reconciler.pipeline.guide import Guide, freely
 from reconciler.pipeline.meter import TaskMeter
 from reconciler.pipeline.unit import Tools
-from reconciler.ports import Budget, Engine, SafetyLimits, WrongConfiguration
+from reconciler.ports import Budget, Engine, SafetyLimits, Stop, WrongConfiguration
 from reconciler.postgres.audit_log import AuditReader
 from reconciler.postgres.budget import SharedBudget
 from reconciler.postgres.case_store import Fence, PostgresCases
@@ -94,8 +95,9 @@ async def open_worker(
     guide: Guide = freely,
     limits: SafetyLimits | None = None,
     shared: bool = False,
+    stop: Stop,
 ) -> AsyncIterator[Worker]:
-    """Connect to the database and get ready to speak to Cronofy.
+    """Connect to the database and get ready to speak to Cronofy, until `stop` is set.
 
     Raises:
         WrongConfiguration, DatabaseUnreachable: see `postgres.pool`; a setting is missing or wrong.
@@ -128,7 +130,9 @@ async def open_worker(
         tokens = StoredTokens(books.pool, safe)
         may = limits or settings.limits
         tools = Tools(
-            api=CronofyClient(session, client_settings, tokens, spread.budget, meter, books.clock),
+            api=CronofyClient(
+                session, client_settings, tokens, spread.budget, meter, books.clock, sleep=waiting_until(stop)
+            ),
             store=PostgresCases(books.pool, safe, stored_body, due, may, dry_run=dry_run, fence=spread.fence),
             clock=books.clock,
             policy=settings.policy,

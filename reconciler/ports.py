@@ -30,6 +30,10 @@ class WrongConfiguration(RunStopped):
     """A setting, a credential or the database's shape is wrong; the message names what to change."""
 
 
+class TurnGivenUp(RunStopped):
+    """The run is to end, and the account's next request would have to wait long: the account is left to do."""
+
+
 class ApiUnreachable(RunStopped):
     """Cronofy as a whole does not answer."""
 
@@ -407,6 +411,10 @@ class RunLedger(Protocol):
 
     async def skip(self, unit: Unit) -> None:
         """Leave a unit to the run that has its account in hand."""
+        ...
+
+    async def spent(self, unit: Unit, counts: Counts) -> None:
+        """Add what a unit cost whose work was cut off."""
         ...
 
     async def reopen(self, run_id: UUID, which: Reopened) -> int:

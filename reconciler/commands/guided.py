@@ -78,7 +78,10 @@ async def _guided(
     options = RunOptions(scope=Scope(events=events), reason=command, as_json=as_json)
     many = len(events)
     limits = SafetyLimits(repairs=many, share=math.inf, per_account=many)  # somebody has looked at exactly these
-    async with stopping() as stop, open_worker(settings, options.scope, guide=guide, limits=limits) as worker:
+    async with (
+        stopping() as stop,
+        open_worker(settings, options.scope, guide=guide, limits=limits, stop=stop) as worker,
+    ):
         end = await work(settings, options, worker, stop)
         fates = await worker.books.plans.fates(UUID(end.summary["run_id"]), events)
     counted = {fate: sum(fates.get(fate, {}).values()) for fate in FATES}

@@ -21,7 +21,9 @@ async def run_command(settings: Settings, options: RunOptions) -> Exit:
         return Exit.USAGE
     async with (
         stopping() as stop,
-        open_worker(settings, options.scope, dry_run=options.dry_run, recheck=options.recheck, shared=shared) as worker,
+        open_worker(
+            settings, options.scope, dry_run=options.dry_run, recheck=options.recheck, shared=shared, stop=stop
+        ) as worker,
     ):
         try:
             end = await work(settings, options, worker, stop)
@@ -42,7 +44,7 @@ async def plan_command(settings: Settings, options: RunOptions) -> Exit:
     """`reconciler plan`: a run that writes nothing but the plan."""
     async with (
         stopping() as stop,
-        open_worker(settings, options.scope, dry_run=True, recheck=options.recheck) as worker,
+        open_worker(settings, options.scope, dry_run=True, recheck=options.recheck, stop=stop) as worker,
     ):
         end = await work(settings, options, worker, stop)
         run_id = UUID(end.summary["run_id"])

@@ -1,16 +1,46 @@
 """The waiting that obeys the shared allowance. What may start, and when, is decided by the budget."""
 
+import asyncio
 import math
 from collections.abc import Callable
 
 from reconciler.cronofy.retry import Sleep
-from reconciler.ports import Budget, RequestMeter
+from reconciler.ports import Budget, RequestMeter, Stop, TurnGivenUp
 
 LATE_S = 0.05
 """A place missed by more than this is given up: late requests of one moment would crowd the second after it."""
 
 _TRIES = 5
 """A database or a process so slow that every place is missed must not stop the work altogether."""
+
+
+LONGEST_WHEN_STOPPING = 5.0
+"""Seconds that a request waits for its turn once the run is to end: the allowance's pace, but no pause after a 429."""
+
+
+def waiting_until(stop: Stop) -> Sleep:
+    """How a run's requests wait: as long as it takes, but not long any more once `stop` is set.
+
+    What it returns raises `TurnGivenUp` then.
+    """
+
+    async def sleep(seconds: float) -> None:
+        if seconds <= LONGEST_WHEN_STOPPING:
+            await asyncio.sleep(seconds)
+            return
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        try:
+            async with asyncio.timeout_at(end):
+                await stop.wait()
+        except TimeoutError:
+            return
+        left = end - loop.time()
+        if left > LONGEST_WHEN_STOPPING:
+            raise TurnGivenUp(f"the run is to end, and the next request would have to wait {left:.0f} s")
+        await asyncio.sleep(max(0.0, left))
+
+    return sleep
 
 
 class Pacer:

@@ -16,7 +16,7 @@ from reconciler.domain.casework import Unit
 from reconciler.pgqueuer.claims import Claims
 from reconciler.pgqueuer.queue import AT_ONCE, CHANNEL, OwnedQueries, entrypoint, unit_of
 from reconciler.pipeline.engine import DRAIN_S
-from reconciler.ports import Locks, Reopened, Stop
+from reconciler.ports import Locks, Reopened, Stop, TurnGivenUp
 from reconciler.postgres.pool import Connection, Pool, open_connection, speaking_plainly
 from reconciler.postgres.run_ledger import RunLedger
 from reconciler.postgres.statements import statements
@@ -212,9 +212,9 @@ class _Shift:
             self._in_hand.discard(task)
             self._gate.release()
             task.cancel()
-        if task.cancelled():
+        if task.cancelled() or isinstance(failure := task.exception(), TurnGivenUp):
             raise RetryRequested(reason="stopped")
-        if (failure := task.exception()) is not None:
+        if failure is not None:
             self._fail(failure)
             raise RetryRequested(reason="failed")
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from reconciler.domain.casework import Unit
-from reconciler.ports import Locks, Reopened, RunLedger, Stop
+from reconciler.ports import Locks, Reopened, RunLedger, Stop, TurnGivenUp
 
 _PAGE = 200
 DRAIN_S = 20.0
@@ -37,6 +37,8 @@ class LocalEngine:
         async def one(unit: Unit) -> None:
             try:
                 await self._one(unit, work)
+            except TurnGivenUp:
+                pass  # the unit stays to do; the others may still end well
             finally:
                 gate.release()
 

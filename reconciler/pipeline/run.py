@@ -18,7 +18,7 @@ from reconciler.domain.casework import Unit, UnitResult
 from reconciler.domain.run import RunRow, Totals, summary
 from reconciler.pipeline.conclude import infer_outages, judge_held, resolve_spent_notices
 from reconciler.pipeline.guide import freely
-from reconciler.pipeline.unit import Tools, work_unit
+from reconciler.pipeline.unit import Tools, landed, work_unit
 from reconciler.ports import (
     ApiUnreachable,
     DatabaseUnreachable,
@@ -225,7 +225,12 @@ async def _work(row: RunRow, means: Means, stop: asyncio.Event) -> None:
     told = _Told()
 
     async def work(unit: Unit) -> None:
-        result = await work_unit(unit, means.tools)
+        try:
+            result = await work_unit(unit, means.tools)
+        except (RunStopped, asyncio.CancelledError) as end:
+            if not isinstance(end, DatabaseUnreachable) and (asked := means.tools.meter.taken()):
+                await landed(means.ledger.spent(unit, {"requests": asked}))
+            raise
         means.seen(result)
         if result.error:
             log.warning("account left", account_id=unit.account_id, kind=result.error.kind, why=result.error.message)

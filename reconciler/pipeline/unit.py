@@ -129,7 +129,8 @@ def _nothing_done(unit: Unit, tools: Tools, error: UnitError | None) -> UnitResu
 
 async def _record(result: UnitResult, tools: Tools) -> UnitResult:
     counted = replace(result, counts={**result.counts, "requests": tools.meter.taken()})
-    overtaken: Sequence[EventKey] = [*await _landed(tools.store.record(counted)), *_not_restored(counted)]
+    tools.meter.begin()  # what follows is counted apart
+    overtaken: Sequence[EventKey] = [*await landed(tools.store.record(counted)), *_not_restored(counted)]
     for _ in range(_LOOKS_AFTER_OVERTAKING):
         if not overtaken:
             break
@@ -139,7 +140,6 @@ async def _record(result: UnitResult, tools: Tools) -> UnitResult:
 
 async def _look_again(unit: Unit, keys: Sequence[EventKey], tools: Tools) -> Sequence[EventKey]:
     """The application wrote these events while ours were under way: read them, and let its newer body stand."""
-    tools.meter.begin()
     loaded = await tools.store.load(unit, tools.clock.now(), tools.page_size.events, keys)
     if isinstance(loaded, UnitError):
         return ()
@@ -152,7 +152,8 @@ async def _look_again(unit: Unit, keys: Sequence[EventKey], tools: Tools) -> Seq
         result = replace(result, error=result.error or UnitError("write_crossed_delete", why))
     counts = {name: group for name, group in result.counts.items() if name != "causes"}
     counted = replace(result, counts={**counts, "requests": tools.meter.taken()}, held=())
-    return [*await _landed(tools.store.record_more([counted])), *_not_restored(counted)]
+    tools.meter.begin()
+    return [*await landed(tools.store.record_more([counted])), *_not_restored(counted)]
 
 
 def _not_restored(result: UnitResult) -> list[EventKey]:
@@ -161,7 +162,7 @@ def _not_restored(result: UnitResult) -> list[EventKey]:
     return [entry.key for entry in unneeded if entry.key is not None and (entry.after or {}).get("restores")]
 
 
-async def _landed(recording: Coroutine[Any, Any, T]) -> T:
+async def landed(recording: Coroutine[Any, Any, T]) -> T:
     """Record, whatever happens: a cancelled unit keeps its account until what it recorded has landed."""
     task = asyncio.create_task(recording)
     try:

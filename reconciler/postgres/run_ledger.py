@@ -9,7 +9,7 @@ from uuid import UUID
 import asyncpg
 
 from reconciler.domain.audit import AuditEntry, AuditTag
-from reconciler.domain.casework import Counts, Unit
+from reconciler.domain.casework import Counts, Unit, added
 from reconciler.domain.ids import AccountId
 from reconciler.domain.run import ProviderShare, RunClosed, RunRow, Totals, summary
 from reconciler.ports import LocksLost, Reopened, StillWriting
@@ -126,6 +126,13 @@ class RunLedger:
         """Leave a unit to the run that has its account in hand."""
         async with self._writing(unit.run_id) as connection:
             await connection.execute(_SQL["skip_unit"], unit.run_id, unit.account_id)
+
+    async def spent(self, unit: Unit, counts: Counts) -> None:
+        """Add what a unit cost whose work was cut off."""
+        async with self._writing(unit.run_id) as connection:
+            before = await connection.fetchval(_SQL["begun_unit"], unit.run_id, unit.account_id)
+            if before is not None:
+                await connection.execute(_SQL["put_spent"], unit.run_id, unit.account_id, added(before, counts))
 
     async def reopen(self, run_id: UUID, which: Reopened) -> int:
         """See `ports.RunLedger.reopen`."""

@@ -106,6 +106,13 @@ UPDATE reconciler.runs SET status = $2, finished_at = $3, summary = $4 WHERE run
 -- name: skip_unit
 UPDATE reconciler.run_units SET state = 'skipped' WHERE run_id = $1 AND account_id = $2 AND state = 'todo';
 
+-- name: begun_unit
+SELECT counts FROM reconciler.run_units WHERE run_id = $1 AND account_id = $2 FOR UPDATE;
+
+-- name: put_spent
+-- Whoever works the unit after this adds to what it counts: another attempt.
+UPDATE reconciler.run_units SET counts = $3, attempt = attempt + 1 WHERE run_id = $1 AND account_id = $2;
+
 -- name: reopen_repaired
 -- Where repairs await confirmation.
 UPDATE reconciler.run_units u

@@ -8,6 +8,7 @@ from datetime import timedelta
 import psycopg
 import pytest
 
+from reconciler.pipeline.engine import DRAIN_S
 from reconciler.simulator.faults import Fault
 from tests.acceptance.program import DAYS_AGO, Done, Planted, Program, Resident, Row, Running, Town
 
@@ -116,6 +117,32 @@ async def test_sigint_stops_as_gently(program: Program, town: Town) -> None:
     running.signal(signal.SIGINT)
     done = await running.end()
     assert (done.code, "Traceback" in done.err) == (STOPPED, False), done
+
+
+@pytest.mark.parametrize("engine", ["local", "pgqueuer"])
+async def test_a_run_that_is_to_end_waits_for_no_pause_and_counts_what_it_sent(
+    program: Program, town: Town, engine: str
+) -> None:
+    repaired = people_to_repair(town, 4)
+    town.move_in()
+    pause = Fault("status", status=429, headers={"Retry-After": "3600"}, match_path="^/v1/(calendars|batch)")
+    town.world.faults.add(pause)
+    night = ("run", "--json", "--run-key", "night")
+    env = {**BOLD, "RECONCILER_ENGINE": engine, "RECONCILER_HEARTBEAT": "5s"}
+    running = await program.start(*night, env=env)
+    await running.until(lambda: pause.hits >= 1)
+    running.signal(signal.SIGTERM)
+    done = await running.end(within=DRAIN_S)
+    assert done.code == STOPPED, done
+    assert done.json["accounts"]["left"] >= 1
+    assert done.json["requests"]["total"] == len(town.world.requests)
+    assert done.json["requests"]["refused"] == pause.hits
+    town.world.faults.remove(pause)
+    town.query("DELETE FROM reconciler.request_budget")  # the pause is over
+    again = await program(*night, env=env)
+    assert (again.code, again.json["accounts"]["left"]) == (0, 0), again
+    assert again.json["requests"]["total"] == len(town.world.requests)
+    assert_finished_once(town, repaired)
 
 
 MOMENTS: dict[str, Callable[[Town], bool]] = {
