@@ -49,7 +49,7 @@ async def plan_command(settings: Settings, options: RunOptions) -> Exit:
         end = await work(settings, options, worker, stop)
         run_id = UUID(end.summary["run_id"])
         plan = await worker.books.plans.close(run_id, settings.allowance[1])
-        items = await worker.books.plans.items(plan["plan_id"])
+        items = await worker.books.plans.items(UUID(plan["plan_id"]))
         aftermath = await _aftermath(worker, end)
         await _warn_of_names(worker, end, options)
     if options.as_json:
@@ -81,7 +81,7 @@ async def _kept_plan(settings: Settings, worker: Worker, end: RunEnd) -> dict[st
     if end.status != "refused":
         return None
     plan = await worker.books.plans.close(UUID(end.summary["run_id"]), settings.allowance[1])
-    end.summary["plan_id"] = str(plan["plan_id"])
+    end.summary["plan_id"] = plan["plan_id"]
     return plan
 
 

@@ -65,8 +65,9 @@ class Plans:
             return number
 
     async def close(self, run_id: UUID, per_minute: float) -> dict[str, Any]:
-        """Close a dry run's plan under its digest: its id, digest, remedies, and what carrying it out will cost.
+        """Close a run's plan under its digest: its id, digest, remedies, and what carrying it out is expected to cost.
 
+        The run's summary is given it too: all of this in a dry run, else the id of what was held back.
         Carrying out reads each account with writes again and sends its writes in batches of up to 50.
         """
         with speaking_plainly():
@@ -78,13 +79,14 @@ class Plans:
                 writes = Counter(i["account_id"] for i in items if i["detail"]["remedy"] == "reupsert")
                 requests = sum(2 + n for n in writes.values())
                 closed = {
-                    "plan_id": plan_id,
+                    "plan_id": str(plan_id),
                     "digest": digest,
                     "remedies": dict(Counter(i["detail"]["remedy"] for i in items)),
-                    "requests": requests,
+                    "expected_requests": requests,
                     "expected_seconds": round(60 * requests / per_minute, 1),
                 }
-                await connection.execute(_SQL["seal_plan"], plan_id, digest, {**closed, "plan_id": str(plan_id)})
+                await connection.execute(_SQL["seal_plan"], plan_id, digest, closed)
+                await connection.execute(_SQL["tell_of_plan"], run_id, closed)
                 return closed
 
 

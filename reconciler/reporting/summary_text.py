@@ -108,9 +108,8 @@ def plan_text(plan: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -> st
     """What `reconciler plan` prints: the writes one by one, the rest counted."""
     lines = [f"plan {plan['plan_id']}", f"  digest     {plan['digest']}"]
     lines += _table("remedies", plan["remedies"])
-    lines.append(
-        f"  requests   about {plan['requests']} to carry it out, {plan['expected_seconds']:.0f} s at this share"
-    )
+    cost, seconds = plan["expected_requests"], plan["expected_seconds"]
+    lines.append(f"  requests   about {cost} to carry it out, {seconds:.0f} s at this share")
     for item in items:
         if item["detail"].get("remedy") == "reupsert":
             change = item["detail"]["provider_change"]

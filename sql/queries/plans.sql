@@ -11,6 +11,11 @@ ORDER BY starts_at, calendar_id, event_id;
 -- name: seal_plan
 UPDATE reconciler.plans SET digest = $2, summary = $3 WHERE plan_id = $1;
 
+-- name: tell_of_plan
+UPDATE reconciler.runs
+SET summary = summary || CASE WHEN dry_run THEN $2::jsonb ELSE jsonb_build_object('plan_id', $2::jsonb -> 'plan_id') END
+WHERE run_id = $1;
+
 -- name: plan
 SELECT plan_id, run_id, digest, created_at, expires_at, expires_at <= now() AS expired
 FROM reconciler.plans WHERE plan_id = $1;

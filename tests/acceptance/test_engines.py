@@ -342,6 +342,8 @@ async def test_a_limit_that_one_process_meets_holds_for_all(program: Program, to
     ends = [await running.end() for running in await both(program, *RUN, env=careful)]
     assert [(done.code, done.json["status"]) for done in ends] == [(4, "refused")] * 2, ends
     assert ends[0].out == ends[1].out
+    (books,) = town.query("SELECT summary FROM reconciler.runs")
+    assert books["summary"] == ends[0].json
     (plan,) = town.query("SELECT plan_id::text AS id FROM reconciler.plans")
     assert all(plan["id"] in done.complaints[0] and "MAX_REPAIRS" in done.complaints[0] for done in ends)
     assert sum(len(event.event.writes) for event in repaired) == 3

@@ -303,6 +303,8 @@ async def test_an_account_over_its_limit_is_held_back_alone(program: Program, to
     assert "RECONCILER_MAX_REPAIRS_PER_ACCOUNT allows 3 repairs of one account in a run" in line
     assert f"of {too_many[0].row['account_id']} 0 are done and 4 more were to follow" in line
     assert f"reconciler apply {refused.json['plan_id']}" in line
+    (books,) = town.query("SELECT summary FROM reconciler.runs")
+    assert books["summary"] == refused.json
     kept = town.query("SELECT calendar_id, event_id FROM reconciler.plan_items")
     assert {(row["calendar_id"], row["event_id"]) for row in kept} == {event.key for event in too_many}
     assert {town.rows()[event.key]["profile_id"] for event in too_many} == {"pro_gone"}

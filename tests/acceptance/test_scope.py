@@ -193,8 +193,11 @@ async def test_a_plan_says_what_it_is_and_what_it_costs(program: Program, town: 
     counted = {name: plan["remedies"].get(name) for name in ("reupsert", "notify", "park")}
     assert counted == {"reupsert": 1, "notify": 1, "park": 1}
     assert plan["causes"]["provider_outage"] == len(waiting)
-    assert plan["requests"] >= 2
+    assert plan["expected_requests"] >= 2
     assert plan["expected_seconds"] >= 0
+    assert plan["requests"]["total"] == len(town.world.requests)
+    (books,) = town.query("SELECT summary FROM reconciler.runs")
+    assert {**books["summary"], "items": plan["items"]} == plan
     (write,) = [item for item in plan["items"] if item["detail"]["remedy"] == "reupsert"]
     assert (write["calendar_id"], write["event_id"]) == removed.key
     assert write["detail"]["provider_change"] == "unknown"
@@ -202,7 +205,7 @@ async def test_a_plan_says_what_it_is_and_what_it_costs(program: Program, town: 
     assert again["digest"] == plan["digest"]
     assert again["plan_id"] != plan["plan_id"]
     text = (await program("plan")).out
-    for shown in ("plan ", "digest ", "remedies ", "requests ", removed.name):
+    for shown in ("plan ", "digest ", "remedies ", f"requests   about {plan['expected_requests']} to", removed.name):
         assert shown in text
     town.world.advance(1)
     removed.resident.connect("ms_teams")
