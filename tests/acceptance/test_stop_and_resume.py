@@ -569,8 +569,10 @@ async def test_status_counts_accounts_left_to_another_run_as_left(program: Progr
     assert (run["accounts"], run["accounts_done"], run["accounts_left"]) == (3, 1, 2)
     assert "(night): 1 of 3 accounts" in told
     assert (await first.end()).code == 0
-    accounts = (await second.end()).json["accounts"]
-    assert (accounts["done"], accounts["left"]) == (2, 1)
+    ended = await second.end()
+    accounts = ended.json["accounts"]
+    assert (ended.code, accounts["done"], accounts["left"]) == (0, 2, 1)
+    assert ended.complaints == ["reconciler: 1 account is in another run's hands, which looks after it"]
 
 
 @pytest.mark.parametrize(
