@@ -8,6 +8,7 @@ from uuid import UUID
 from reconciler.bootstrap import Books, open_books, policy_from
 from reconciler.commands.terminal import Exit, complain, say, say_json
 from reconciler.config import Settings
+from reconciler.cronofy.limits import left_in_a_minute
 from reconciler.domain.ids import EventKey
 from reconciler.domain.policy import Policy
 from reconciler.pipeline.prove import Proof, replay, verify
@@ -21,6 +22,10 @@ async def status_command(settings: Settings, *, as_json: bool) -> Exit:
     """`reconciler status`."""
     async with open_books(settings) as books:
         status = await books.status.status(books.clock.now(), settings.cronofy_client_id)
+    if budget := status["budget"]:
+        behind = max(budget["held_for_seconds"], budget["minute_backlog_seconds"])
+        left, idle = left_in_a_minute(*settings.allowance, budget["pace"], behind)
+        status["budget"] = {**budget, "left_this_minute": left, "per_minute": idle}
     if as_json:
         say_json(status)
     else:

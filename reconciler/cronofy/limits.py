@@ -57,6 +57,16 @@ def batch_size(per_second: float, per_minute: float, most: int) -> int:
     return max(1, min(most, int(0.9 * min(per_second, per_minute))))
 
 
+def left_in_a_minute(per_second: float, per_minute: float, pace: float, behind: float) -> tuple[int, int]:
+    """How many requests may still start within the next 60 s, and how many of an idle minute's there are.
+
+    `per_second` and `per_minute` are the allowance, in requests. `pace` is the part of it that is used since the last
+    429, in (0, 1]. `behind` is how many seconds of it are given away or paused already.
+    """
+    whole = min(per_minute, 60 * per_second)
+    return int(whole * pace * max(0.0, 60.0 - behind) / 60.0), int(whole)
+
+
 def expires_at(now: datetime, expires_in: float | None) -> datetime | None:
     """When a token given for `expires_in` seconds ends; null where that is not said or senseless."""
     if expires_in is None or not 0 < expires_in < _LONGEST_LIFE:

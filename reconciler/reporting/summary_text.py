@@ -138,7 +138,8 @@ def status_text(status: Mapping[str, Any]) -> str:
         lines += _trouble(last["trouble"])
     if budget := status["budget"]:
         held = f", held for {budget['held_for_seconds']:.0f} s after a 429" if budget["held_for_seconds"] else ""
-        lines.append(f"request budget: pace {budget['pace']:.0%}{held}")
+        left = f"{budget['left_this_minute']} of {budget['per_minute']} requests left in this minute"
+        lines.append(f"request budget: {left}, pace {budget['pace']:.0%}{held}")
     lines += [
         f"open notices: {n['notices']} {kind.replace('_', ' ')} for {n['events']} events"
         for kind, n in status["notices"].items()

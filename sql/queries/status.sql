@@ -59,9 +59,12 @@ ORDER BY deadline, account_id
 LIMIT 5;
 
 -- name: budget
-SELECT pace, greatest(0, hold_until - extract(epoch FROM clock_timestamp()))::float8 AS held_for_seconds,
-       greatest(0, minute_free - extract(epoch FROM clock_timestamp()))::float8 AS minute_backlog_seconds
-FROM reconciler.request_budget WHERE client_key = $1;
+-- As the next request would find it: the pace comes back with time. An application that never asked has all of it.
+SELECT coalesce(reconciler.request_pace(jsonb_populate_record(b, jsonb_build_object('seen_at', n.moment))), 1) AS pace,
+       greatest(0, b.hold_until - n.moment)::float8 AS held_for_seconds,
+       greatest(0, b.minute_free - n.moment)::float8 AS minute_backlog_seconds
+FROM (SELECT extract(epoch FROM clock_timestamp()) AS moment) n
+LEFT JOIN reconciler.request_budget b ON b.client_key = $1;
 
 -- name: unlisted_providers
 -- Names that no roster on record holds, and that are none of those that need no roster.

@@ -181,3 +181,28 @@ async def test_requests_that_fail_are_counted_as_they_were_sent(program: Program
     assert done.code == DONE, done.err
     assert done.json["requests"]["retried"] == 6 + 3
     assert_counted(town, done)
+
+
+async def test_status_says_how_many_requests_are_left_in_this_minute(program: Program, town: Town) -> None:
+    env = {"RECONCILER_RATE_PER_MINUTE": "100", "RECONCILER_RATE_SHARE": "0.5"}
+
+    async def budget() -> dict[str, float]:
+        shown: dict[str, float] = (await program("status", "--json", env=env)).json["budget"]
+        return shown
+
+    idle = await budget()
+    assert (idle["left_this_minute"], idle["per_minute"], idle["pace"]) == (50, 50, 1)
+    who = town.resident()
+    who.event(who.connect(), link=True)
+    town.move_in()
+    assert (await program("run", env=env)).code == DONE
+    assert 0 < (await budget())["left_this_minute"] <= 50
+    set_back = "UPDATE reconciler.request_budget SET pace = 0.5, pace_at = seen_at - %s, hold_until = seen_at + %s"
+    town.query(set_back, 0, 3600)
+    assert (await budget())["left_this_minute"] == 0
+    told = (await program("status", env=env)).out
+    assert "request budget: 0 of 50 requests left in this minute, pace 50%, held for 3" in told
+    town.query(set_back, 3600, -3600)
+    town.query("UPDATE reconciler.request_budget SET minute_free = 0")
+    assert await budget() == idle
+    assert (await program("status", "--json", env={"RECONCILER_CRONOFY_CLIENT_ID": None})).json["budget"] is None

@@ -14,6 +14,23 @@ attempts = st.integers(min_value=1, max_value=10_000)
 
 
 @pytest.mark.parametrize(
+    "per_second, per_minute, pace, behind, left",
+    [
+        (25.0, 250.0, 1.0, 0.0, (250, 250)),
+        (25.0, 250.0, 1.0, 30.0, (125, 250)),
+        (25.0, 250.0, 0.5, 30.0, (62, 250)),
+        (25.0, 250.0, 1.0, 60.0, (0, 250)),
+        (25.0, 250.0, 1.0, 500.0, (0, 250)),
+        (2.0, 250.0, 1.0, 0.0, (120, 120)),
+    ],
+)
+def test_what_is_left_of_a_minute_is_what_is_neither_given_away_nor_paused(
+    per_second: float, per_minute: float, pace: float, behind: float, left: tuple[int, int]
+) -> None:
+    assert limits.left_in_a_minute(per_second, per_minute, pace, behind) == left
+
+
+@pytest.mark.parametrize(
     "value, seconds",
     [
         (None, None),
