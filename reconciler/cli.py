@@ -190,7 +190,7 @@ def main() -> None:
 @scope_options
 @click.option("--dry-run", is_flag=True, help="Write nothing to Cronofy and decide nothing in the database.")
 @click.option("--max-duration", type=Duration(), help="Stop taking accounts after this long (50m).")
-@click.option("--reason", type=Text(), help="Why this run was started; kept in its books, as on demand.")
+@click.option("--reason", type=Text(), help="Why this run was started; its books call it on demand then.")
 @click.option("--run-key", type=Identifier(), help="Runs of the same key are done once and resumed if interrupted.")
 @click.option("--recheck-assigned", "recheck", is_flag=True, help="Also look at events that have their link.")
 @click.option("--verify-after", type=Duration(), help="Look again at what was repaired, this long after (2m).")

@@ -688,6 +688,7 @@ WRITES: dict[str, Write] = {
     "refuse": lambda ledger, row, _: ledger.refuse(row.run_id, "a limit"),
     "plan": lambda ledger, row, _: ledger.plan_units(row.run_id, _at()),
     "skip": lambda ledger, _, unit: ledger.skip(unit),
+    "spent": lambda ledger, _, unit: ledger.spent(unit, {"requests": {"total": 1}}),
     "reopen": lambda ledger, row, _: ledger.reopen(row.run_id, "repaired"),
     "open an incident": lambda ledger, row, _: ledger.open_incident(
         "zoom", _at(), {}, row.run_id, _said(row, AuditTag.INCIDENT_OPENED)
