@@ -1,6 +1,8 @@
 """Counts what each unit's task asks of Cronofy."""
 
+from collections.abc import Mapping
 from contextvars import ContextVar
+from types import MappingProxyType
 
 _TALLY: ContextVar[dict[str, int] | None] = ContextVar("requests of this task", default=None)
 
@@ -8,9 +10,9 @@ _TALLY: ContextVar[dict[str, int] | None] = ContextVar("requests of this task", 
 class TaskMeter:
     """Implements `ports.RequestMeter`: one tally per task, `total` being every request that was started."""
 
-    def begin(self) -> None:
-        """Start a new tally for the current task."""
-        _TALLY.set({})
+    def begin(self, tally: Mapping[str, int] = MappingProxyType({})) -> None:
+        """Start a new tally for the current task, or go on with this one."""
+        _TALLY.set(dict(tally))
 
     def count(self, kind: str, cost: int = 1) -> None:
         """Add to the current task's tally. `retried` and `refused` tell of requests that are counted already."""

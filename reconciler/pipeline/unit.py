@@ -128,9 +128,14 @@ def _nothing_done(unit: Unit, tools: Tools, error: UnitError | None) -> UnitResu
 
 
 async def _record(result: UnitResult, tools: Tools) -> UnitResult:
-    counted = replace(result, counts={**result.counts, "requests": tools.meter.taken()})
-    tools.meter.begin()  # what follows is counted apart
-    overtaken: Sequence[EventKey] = [*await landed(tools.store.record(counted)), *_not_restored(counted)]
+    asked = tools.meter.taken()
+    counted = replace(result, counts={**result.counts, "requests": asked})
+    tools.meter.begin()  # what follows is counted apart, also where it is cut off
+    try:
+        overtaken: Sequence[EventKey] = [*await landed(tools.store.record(counted)), *_not_restored(counted)]
+    except Exception:
+        tools.meter.begin(asked)
+        raise
     for _ in range(_LOOKS_AFTER_OVERTAKING):
         if not overtaken:
             break

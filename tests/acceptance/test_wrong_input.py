@@ -532,6 +532,7 @@ async def test_letters_that_postgres_does_not_take_cost_that_account_alone(progr
     assert done.code in {0, PARTIAL}, done.err
     assert "Traceback" not in done.err
     assert town.states()[fine.key]["cause"] == "assigned"
+    assert done.json["requests"]["total"] == len(town.world.requests)
     assert strange.event.writes == []
 
 
