@@ -187,7 +187,8 @@ CREATE TABLE reconciler.run_units (
     finished_at timestamp with time zone,
     repairs integer NOT NULL DEFAULT 0,
     refusal text,
-    roster_lost boolean NOT NULL DEFAULT false
+    roster_lost boolean NOT NULL DEFAULT false,
+    weighed boolean NOT NULL DEFAULT false
 );
 
 CREATE TABLE reconciler.runs (

@@ -48,12 +48,16 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """One account of a run's work. `deadline` is the soonest start among its due events."""
+    """One account of a run's work. `deadline` is the soonest start among its due events.
+
+    `weighed`: it has waited until all rosters were read, and what its own says is believed.
+    """
 
     run_id: UUID
     account_id: AccountId
     deadline: datetime
     attempt: int = 0
+    weighed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

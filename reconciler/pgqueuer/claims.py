@@ -48,7 +48,7 @@ class Claims:
             return None
         self._held[run_id, account_id] = claim
         _CURRENT.set(claim)
-        return Unit(run_id, account_id, row["deadline"], row["attempt"])
+        return Unit(run_id, account_id, row["deadline"], row["attempt"], weighed=row["weighed"])
 
     def drop(self, unit: Unit) -> None:
         """The unit is worked."""

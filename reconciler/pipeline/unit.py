@@ -269,9 +269,9 @@ async def _doubted(
     """What rests on the roster, where that may not be believed before all of them are read.
 
     So it is where every profile was lost, if that may happen to many; and as long as it happens to too many others,
-    where repairs are wanted. A unit that is worked again has waited. What somebody approved, or only looks, need not.
+    where repairs are wanted. A unit that was weighed has waited. What somebody approved, or only looks, need not.
     """
-    if roster is None or tools.dry_run or tools.guide is not freely or caseload.unit.attempt:
+    if roster is None or tools.dry_run or tools.guide is not freely or caseload.unit.weighed:
         return {}
     lost = _lost(caseload, roster)
     if not lost and not any(isinstance(item.remedy, Reupsert) and not _restores(item) for item in judged):

@@ -297,7 +297,7 @@ def _start(after: Unit | None) -> tuple[datetime, str]:
 
 
 def _unit(run_id: UUID, row: asyncpg.Record) -> Unit:
-    return Unit(run_id, AccountId(row["account_id"]), row["deadline"], row["attempt"])
+    return Unit(run_id, AccountId(row["account_id"]), row["deadline"], row["attempt"], weighed=row["weighed"])
 
 
 def _run(row: asyncpg.Record) -> RunRow:

@@ -11,7 +11,7 @@ WHERE u.run_id = $1 AND u.account_id = $2
 FOR UPDATE OF u, q;
 
 -- name: claimed_unit
-SELECT u.deadline, u.attempt
+SELECT u.deadline, u.attempt, u.weighed
 FROM reconciler.run_units u
 JOIN reconciler_queue.pgqueuer q ON q.id = $3 AND q.status = 'picked' AND q.queue_manager_id = $4
 WHERE u.run_id = $1 AND u.account_id = $2 AND u.state = 'todo';

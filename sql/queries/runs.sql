@@ -56,7 +56,7 @@ FROM pg_settings WHERE name = 'work_mem';
 SELECT planned_at IS NOT NULL FROM reconciler.runs WHERE run_id = $1;
 
 -- name: units
-SELECT account_id, deadline, attempt
+SELECT account_id, deadline, attempt, weighed
 FROM reconciler.run_units
 WHERE run_id = $1 AND state = 'todo' AND (deadline, account_id) > ($2, $3)
 ORDER BY deadline, account_id
@@ -126,7 +126,7 @@ RETURNING u.account_id;
 -- name: reopen_waiting
 -- What had to wait until all rosters were read, and is not kept for anybody's word then.
 WITH again AS (
-    UPDATE reconciler.run_units SET state = 'todo', attempt = attempt + 1
+    UPDATE reconciler.run_units SET state = 'todo', attempt = attempt + 1, weighed = true
     WHERE run_id = $1 AND state = 'waiting'
     RETURNING account_id
 ), unplanned AS (
