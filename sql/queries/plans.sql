@@ -31,16 +31,17 @@ ORDER BY calendar_id, event_id, entry_id DESC;
 
 -- name: fates
 -- What became in a run of each of the events that it was told by name, and by which remedy where it was carried out. What the
--- trail says of a write outweighs the rest: a second look at what was written finds it changed. Without an entry or a state of
--- this run, the event's account tells.
+-- trail says of a write outweighs the rest: a second look at what was written finds it changed. What was sent because the
+-- application had written the event meanwhile is no remedy that was asked for: it has drifted, unless that write failed. Without
+-- an entry or a state of this run, the event's account tells.
 SELECT fate, remedy, count(*)::int AS number
 FROM (
     SELECT CASE
-             WHEN w.after ? 'restores' OR w.tag = 'repair:unneeded' THEN 'drifted'
-             WHEN w.tag = 'repair:applied' THEN 'carried_out'
              WHEN w.tag = 'repair:rejected' THEN 'refused'
              WHEN w.tag IN ('repair:intended', 'repair:in_doubt') THEN 'in_doubt'
              WHEN w.tag = 'repair:unsent' OR w.cause IN ('unreadable', 'account_unauthorized') THEN 'failed'
+             WHEN w.after ? 'restores' OR w.tag = 'repair:unneeded' THEN 'drifted'
+             WHEN w.tag = 'repair:applied' THEN 'carried_out'
              WHEN w.tag = 'plan:drifted' THEN 'drifted'
              WHEN p.event_id IS NOT NULL THEN 'held_back'
              WHEN s.event_id IS NOT NULL THEN 'carried_out'
@@ -65,7 +66,7 @@ FROM (
         FROM reconciler.audit_entries t
         WHERE t.calendar_id = k.calendar_id AND t.event_id = k.event_id AND t.run_id = $1
           AND (t.tag LIKE 'repair:%' AND t.tag <> 'repair:overtaken' AND t.remedy = 'reupsert' OR t.tag = 'plan:drifted')
-        ORDER BY t.after ? 'restores' DESC, t.tag = 'repair:applied' DESC, t.entry_id DESC
+        ORDER BY t.after ? 'restores' DESC, t.tag = 'repair:applied' AND NOT t.after ? 'restores' DESC, t.entry_id DESC
         LIMIT 1
     ) w ON true
 ) f

@@ -5,6 +5,7 @@ import signal
 from typing import Any
 
 import pytest
+from psycopg.types.json import Jsonb
 
 from reconciler.simulator import Fault
 from tests.acceptance.program import DAYS_AGO, Done, Planted, Program, Town
@@ -141,6 +142,27 @@ async def test_a_write_without_an_answer_is_no_success_of_apply(program: Program
         3,
         "  0 of 1 carried out; whether 1 took effect is not known",
     ), applied
+
+
+async def test_a_write_of_the_applications_newer_body_that_cronofy_refuses_is_no_drift(
+    program: Program, town: Town
+) -> None:
+    (event,) = lost(town, 1)
+    town.move_in()
+    town.world.settings.generation_delay = 1e6
+    plan = (await program("plan", "--json")).json["plan_id"]
+    assert (await program("run", "--json", env=BOLD)).json["outcomes"]["repaired"] == 1
+    town.query(  # the application writes its old body again, and its row says that this was before our repair
+        "UPDATE reconciler.events e"
+        " SET body = %s, profile_id = 'pro_gone', written_at = s.repaired_at - interval '1 second'"
+        " FROM reconciler.event_states s WHERE s.calendar_id = e.calendar_id AND s.event_id = e.event_id",
+        Jsonb(event.row["body"]),
+    )
+    refusal = {"errors": {"summary": [{"key": "errors.required"}]}}
+    town.world.faults.add(Fault("status", status=422, body=refusal, match_path="/calendars/.*/events$"))
+    applied = await program("apply", plan)
+    assert applied.out.splitlines()[-1] == "  0 of 1 carried out; Cronofy refused 1"
+    assert (applied.code, len(applied.complaints)) == (3, 1), applied
 
 
 async def test_what_apply_did_not_reach_has_not_changed(program: Program, town: Town) -> None:
