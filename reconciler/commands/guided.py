@@ -12,6 +12,7 @@ from reconciler.commands.working import RunOptions, exit_of, stopping, work
 from reconciler.config import Settings
 from reconciler.domain.casework import Scope
 from reconciler.domain.ids import CalendarId, EventId, EventKey, ProfileId
+from reconciler.domain.plural import many
 from reconciler.pipeline.guide import Change, Guide, Planned, as_planned, back
 from reconciler.ports import SafetyLimits
 from reconciler.postgres.plans import plan_digest
@@ -49,7 +50,8 @@ async def undo_command(settings: Settings, run_id: UUID, *, as_json: bool) -> Ex
         complain(f"there is no run {run_id}: `reconciler status` names the last one")
         return Exit.USAGE
     if in_doubt:
-        complain(f"{in_doubt} writes of run {run_id} are in doubt and are not undone")
+        be = "is" if in_doubt == 1 else "are"
+        complain(f"{many(in_doubt, 'write', 'writes')} of run {run_id} {be} in doubt and {be} not undone")
     changed = {
         _key_in(r): Change(
             ProfileId(r["before"]["profile_id"]),
@@ -76,8 +78,8 @@ async def _guided(
         complain("nothing to do: it holds no event")
         return Exit.DONE
     options = RunOptions(scope=Scope(events=events), reason=command, as_json=as_json)
-    many = len(events)
-    limits = SafetyLimits(repairs=many, share=math.inf, per_account=many)  # somebody has looked at exactly these
+    asked = len(events)
+    limits = SafetyLimits(repairs=asked, share=math.inf, per_account=asked)  # somebody has looked at exactly these
     async with (
         stopping() as stop,
         open_worker(settings, options.scope, guide=guide, limits=limits, stop=stop) as worker,
@@ -85,15 +87,16 @@ async def _guided(
         end = await work(settings, options, worker, stop)
         fates = await worker.books.plans.fates(UUID(end.summary["run_id"]), events)
     counted = {fate: sum(fates.get(fate, {}).values()) for fate in FATES}
-    end.summary["asked"] = {"events": many, **counted}
+    end.summary["asked"] = {"events": asked, **counted}
     if as_json:
         say_json(end.summary)
     else:
         say(run_text(end.summary))
-        say(fates_text(many, fates, undoes=undoes))
+        say(fates_text(asked, fates, undoes=undoes))
     code = exit_of(end, command)
     if code is Exit.DONE and (failed := counted["refused"] + counted["in_doubt"] + counted["failed"]):
         done = "put back" if undoes else "carried out"
-        complain(f"{failed} of {many} events could not be {done}, or not surely: `reconciler explain` says why of each")
+        which = f"{failed} of {many(asked, 'event')}"
+        complain(f"{which} could not be {done}, or not surely: `reconciler explain` says why of each")
         return Exit.PARTIAL
     return code

@@ -10,6 +10,7 @@ from reconciler.commands.terminal import Exit, complain, say, say_json
 from reconciler.config import Settings
 from reconciler.cronofy.limits import left_in_a_minute
 from reconciler.domain.ids import EventKey
+from reconciler.domain.plural import many
 from reconciler.domain.policy import Policy
 from reconciler.pipeline.prove import Proof, replay, verify
 from reconciler.postgres.report_reader import ReportQuery, build
@@ -74,13 +75,10 @@ def _say_proof(what: str, proof: Proof, *, as_json: bool) -> None:
         say_json({what: verdict, "entries": proof.entries, **more, "faults": proof.faults})
         return
     done = "verified" if what == "verify" else "replayed to the same cause and remedy"
-    say(
-        f"{proof.entries} entries {done}"
-        if not proof.faults
-        else f"{len(proof.faults)} faults in {proof.entries} entries"
-    )
+    entries = many(proof.entries, "entry", "entries")
+    say(f"{entries} {done}" if not proof.faults else f"{many(len(proof.faults), 'fault')} in {entries}")
     if proof.superseded:
-        say(f"  {proof.superseded} were reached by older rules; today's would decide otherwise")
+        say(f"  {many(proof.superseded, 'was', 'were')} reached by older rules; today's would decide otherwise")
     for fault in proof.faults:
         say(f"  {fault}")
 

@@ -2,6 +2,7 @@
 
 from reconciler.commands.terminal import Exit, say
 from reconciler.config import Settings
+from reconciler.domain.plural import many
 from reconciler.postgres.migrate import migrate
 
 
@@ -10,5 +11,5 @@ def migrate_command(settings: Settings) -> Exit:
     done = migrate(settings.dsn())
     for name in done.applied:
         say(f"applied {name}")
-    say(f"{len(done.applied)} migrations applied, {done.before} had been applied before")
+    say(f"{many(len(done.applied), 'migration')} applied, {done.before} had been applied before")
     return Exit.DONE

@@ -9,6 +9,7 @@ from reconciler.commands.terminal import Exit, complain, say, say_json
 from reconciler.commands.working import RunOptions, exit_of, stopping, work
 from reconciler.config import Settings
 from reconciler.domain.outage import OUTAGE, Aftermath
+from reconciler.domain.plural import many
 from reconciler.pipeline.run import AlreadyDone, RunEnd
 from reconciler.reporting.summary_text import plan_text, run_text
 
@@ -60,7 +61,7 @@ async def plan_command(settings: Settings, options: RunOptions) -> Exit:
     repairs = sum(item["detail"].get("remedy") == "reupsert" for item in items)
     if repairs > (allowed := settings.limits.allowed(end.summary["events"]["read"])):
         complain(
-            f"a run would make at most {allowed} of these {repairs} repairs (RECONCILER_MAX_REPAIRS, "
+            f"a run would make at most {allowed} of these {many(repairs, 'repair')} (RECONCILER_MAX_REPAIRS, "
             f"RECONCILER_MAX_REPAIR_SHARE); once looked through: reconciler apply {plan['plan_id']}"
         )
     return exit_of(end, f"apply {plan['plan_id']}")

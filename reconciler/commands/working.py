@@ -13,6 +13,7 @@ from reconciler.bootstrap import Worker, policy_json
 from reconciler.commands.terminal import Exit, complain, exit_code_of
 from reconciler.config import Settings
 from reconciler.domain.casework import Scope, UnitResult
+from reconciler.domain.plural import many
 from reconciler.domain.run import RunRow
 from reconciler.pipeline.run import Means, RunEnd, RunOrder, run
 from reconciler.ports import WrongConfiguration
@@ -94,8 +95,9 @@ def too_slow(settings: Settings, accounts: int, max_duration: timedelta | None) 
     ends = f" (this run ends after {_span(limit.total_seconds() / 60)})" if max_duration else ""
     more_time = "allow more time (--max-duration), or " if max_duration else ""
     share = f"RECONCILER_RATE_SHARE (now {settings.rate_share:g}), or " if settings.rate_share < 1 else ""
+    take = many(accounts, "due account takes", "due accounts take")
     return (
-        f"only {pace:.3g} requests a minute are allowed, so that the {accounts} due accounts take {_span(minutes)} "
+        f"only {pace:.3g} requests a minute are allowed, so that {take} {_span(minutes)} "
         f"or more{ends}: {more_time}raise {share}RECONCILER_{name} (now {getattr(settings, name.lower()):g}) as far as "
         "Cronofy grants"
     )
@@ -138,8 +140,8 @@ def exit_of(end: RunEnd, kept: str) -> Exit:
             return Exit.REFUSED
         case "partial":
             failed = end.summary["accounts"]["failed"]
-            accounts, they = ("account", "it stays") if failed == 1 else ("accounts", "they stay")
-            complain(f"{failed} {accounts} could not be read or written; {they} due")
+            stay = "it stays" if failed == 1 else "they stay"
+            complain(f"{many(failed, 'account')} could not be read or written; {stay} due")
             return Exit.PARTIAL
         case _:
             return Exit.DONE

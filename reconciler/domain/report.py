@@ -12,6 +12,7 @@ from uuid import UUID
 
 from reconciler.domain.cause import Cause
 from reconciler.domain.outage import Aftermath
+from reconciler.domain.plural import many
 from reconciler.domain.report_lines import Lines, Linked, Owner, said
 from reconciler.domain.report_words import ABANDONED_TEXT, RUN_STATUS_TEXT, RepairStatus
 
@@ -51,7 +52,7 @@ class RunFacts:
             return ABANDONED_TEXT
         if self.status == "partial" and self.accounts_unseen and self.accounts_due is not None:
             were = "were" if self.accounts_due > 1 else "was"
-            return f"Ended early: {self.accounts_unseen:,} of {_accounts(self.accounts_due)} {were} not looked at"
+            return f"Ended early: {self.accounts_unseen:,} of {many(self.accounts_due, 'account')} {were} not looked at"
         return RUN_STATUS_TEXT.get(self.status, self.status)
 
 
@@ -100,12 +101,12 @@ class Header:
             ),
             (
                 left > 0,
-                f"{_accounts(left)} {'were' if left > 1 else 'was'} not reached; the next run makes up for it.",
+                f"{many(left, 'account was', 'accounts were')} not reached; the next run makes up for it.",
             ),
             (
                 run.elsewhere > 0 and not run.dry_run,
-                f"Besides, {_meetings(run.elsewhere)} at risk that this run did not look at; a report on a period shows"
-                " everything.",
+                f"Besides, {many(run.elsewhere, 'meeting is', 'meetings are')} at risk that this run did not look at; a"
+                " report on a period shows everything.",
             ),
             (
                 run.overtaken,
@@ -114,14 +115,6 @@ class Header:
             ),
         )
         return tuple(note for applies, note in said if applies)
-
-
-def _accounts(number: int) -> str:
-    return f"{number:,} {'accounts' if number > 1 else 'account'}"
-
-
-def _meetings(number: int) -> str:
-    return f"{number:,} {'meetings are' if number > 1 else 'meeting is'}"
 
 
 @dataclass(frozen=True, slots=True)

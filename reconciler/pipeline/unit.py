@@ -23,6 +23,7 @@ from reconciler.domain.evidence import Found, ReadBack, Unauthorized, Unreadable
 from reconciler.domain.ids import EventKey
 from reconciler.domain.notice import Addressee
 from reconciler.domain.outcome import Outcome, Rejected
+from reconciler.domain.plural import many
 from reconciler.domain.policy import Policy
 from reconciler.domain.remedy import Reupsert
 from reconciler.domain.roster import Roster
@@ -151,8 +152,8 @@ async def _look_again(unit: Unit, keys: Sequence[EventKey], tools: Tools) -> Seq
     result = await _reconcile(loaded, tools) if loaded else _nothing_done(unit, tools, None)
     if gone := len(set(keys)) - (len(loaded.caseload.cases) if loaded else 0):
         why = (
-            f"{gone} events were deleted, have begun, or ask for no link any more, since a re-upsert of ours; "
-            "check their calendars"
+            f"{many(gone, 'event is', 'events are')} deleted, begun, or asking for no link any more, since a re-upsert"
+            f" of ours; check {'its calendar' if gone == 1 else 'their calendars'}"
         )
         result = replace(result, error=result.error or UnitError("write_crossed_delete", why))
     counts = {name: group for name, group in result.counts.items() if name != "causes"}

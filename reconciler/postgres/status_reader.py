@@ -8,6 +8,7 @@ from typing import Any
 import asyncpg
 
 from reconciler.domain.ids import EventKey
+from reconciler.domain.plural import many
 from reconciler.domain.run import expected_end
 from reconciler.postgres.due import DueFilter
 from reconciler.postgres.pool import Pool, speaking_plainly
@@ -88,7 +89,7 @@ def _under_way(row: asyncpg.Record, now: datetime, waits: list[str]) -> dict[str
     run["expected_end"] = expected_end(now, todo, recent, since) if run["planned"] else None
     ours = [] if run["planned"] else ["the list of due accounts"]
     if held:
-        ours.append(f"its last account, to give {held} events a verdict (is their provider down?)")
+        ours.append(f"its last account, to give {many(held, 'event')} a verdict (is their provider down?)")
     run["waits_for"] = [] if run["abandoned"] else [*waits, *ours]
     return run
 
@@ -101,6 +102,7 @@ def _waits(budget: asyncpg.Record | None, waiting: asyncpg.Record | None, down: 
     elif budget and budget["minute_backlog_seconds"] >= _BACKLOG_S:
         waits.append(f"the request budget, {budget['minute_backlog_seconds']:.0f} s behind")
     if waiting and waiting["sessions"]:
-        waits.append(f"the database: {waiting['sessions']} sessions wait for a lock, {waiting['seconds']:.0f} s so far")
+        sessions = many(waiting["sessions"], "session waits", "sessions wait")
+        waits.append(f"the database: {sessions} for a lock, {waiting['seconds']:.0f} s so far")
     waits += [f"{provider}: incident open, its events are not written" for provider in down]
     return waits

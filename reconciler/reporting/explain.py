@@ -97,16 +97,16 @@ def story_text(event: Mapping[str, Any], entries: Sequence[StoredEntry], policy:
     for stored in entries:
         lines += _entry_lines(stored)
     if planned:
-        lines.append(f"  {_planned(planned)}")
+        lines.append(f"  {_planned(planned, event['profile_id'])}")
     if event.get("left_at"):
         lines.append(f"{_when(event['left_at'])}  trouble with its account: {event['left_kind']}: {event['left_why']}")
     last = next((e for e in reversed(entries) if e.entry.evidence and e.entry.cause), None)
     if last is not None:
-        lines.append("the rules, in order, on what was read last:")
-        lines += [
-            f"  {'fits' if rule['fits'] else 'no  '}  {rule['cause']}: {rule['when']}"
-            for rule in _rules(evidence_from(last.entry.evidence or {}), policy)
-        ]
+        *before, fits = (
+            f"  {r['cause']}: {r['when']}" for r in _rules(evidence_from(last.entry.evidence or {}), policy)
+        )
+        lines += ["the first rule that fits what was read last:", fits]
+        lines += ["rules before it that did not fit:", *before] if before else []
     if expected := _expected_next(event):
         lines.append(f"expected next: {expected}")
     if event.get("next_read_at"):
@@ -120,9 +120,9 @@ def _expected_next(event: Mapping[str, Any]) -> str | None:
     return _IN_DOUBT if event.get("intended_at") else _NEXT.get(_remedy_word(event))
 
 
-def _planned(planned: Mapping[str, Any]) -> str:
+def _planned(planned: Mapping[str, Any], asked: str | None) -> str:
     """What a run worked out for the event and did not carry out, and the command that does."""
-    run, remedy = planned["run_id"], _remedy(planned["detail"]) or planned["remedy"]
+    run, remedy = planned["run_id"], _remedy(planned["detail"], {"profile_id": asked}) or planned["remedy"]
     who = f"planned by run {run}" if planned["dry_run"] else f"worked out by run {run}, not carried out"
     why = [f"held back by {planned['held_back']}"] if planned["held_back"] else []
     command = [f"`reconciler apply {planned['plan_id']}`"] if planned["closed"] else []
@@ -158,7 +158,7 @@ def _entry_lines(stored: StoredEntry) -> list[str]:
     if entry.evidence is not None and entry.cause is not None:
         evidence = evidence_from(entry.evidence)
         why = "" if (entry.after or {}).get("undoes") else f"{entry.cause}, so "  # an undo asks for no cause
-        lines[0] += f": {why}{_remedy(entry.after) or entry.remedy}"
+        lines[0] += f": {why}{_remedy(entry.after, entry.before) or entry.remedy}"
         lines.append(f"    read: {_read(evidence)}")
         if evidence.roster is not None:
             listed = ", ".join(
@@ -171,11 +171,12 @@ def _entry_lines(stored: StoredEntry) -> list[str]:
             for n in evidence.notified
         ]
     elif entry.after:
-        lines[0] += f": {_remedy(entry.after) or ', '.join(f'{k} {v}' for k, v in entry.after.items())}"
+        lines[0] += f": {_remedy(entry.after, entry.before) or ', '.join(f'{k} {v}' for k, v in entry.after.items())}"
     return lines
 
 
-def _remedy(after: Mapping[str, Any] | None) -> str | None:
+def _remedy(after: Mapping[str, Any] | None, before: Mapping[str, Any] | None = None) -> str | None:
+    """What was done or is to be; `before` says what the event asked for until then."""
     if not after or "remedy" not in after:
         return None
     match after["remedy"]:
@@ -185,11 +186,13 @@ def _remedy(after: Mapping[str, Any] | None) -> str | None:
             if after.get("undoes"):
                 return f"back to asking for {after['profile_id']} (undo of run {after['undoes']}){drift}{why}"
             service = service_text(after["provider_name"], after["provider_change"])
-            return f"write it again asking for {after['profile_id']} ({service}){drift}{why}"
+            if after.get("restores"):
+                return f"write it again as the application last wrote it, asking for {after['profile_id']}{drift}{why}"
+            old = (before or {}).get("profile_id")
+            instead = f" instead of {old}" if old not in {None, after["profile_id"]} else ""
+            return f"write it again asking for {after['profile_id']}{instead} ({service}){drift}{why}"
         case "notify":
-            return f"notice {after['kind'].replace('_', ' ')}" + (
-                f" about {after['profile_id']}" if after["profile_id"] else ""
-            )
+            return f"notice {after['kind']}" + (f" about {after['profile_id']}" if after["profile_id"] else "")
         case other:
             return str(other) + (f" ({after['reason']})" if after.get("reason") else "")
 
@@ -202,7 +205,7 @@ def _read(evidence: Evidence) -> str:
         case Unauthorized(reason):
             return f"Cronofy refused the account ({reason})"
         case NotListed(times):
-            return f"not in a complete listing, for the {times}. time in a row"
+            return "not in a complete listing, " + ("for the first time" if times == 1 else f"{times} times in a row")
         case Found():
             return _found(read, evidence.now - evidence.touched_at)
 

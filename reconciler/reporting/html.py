@@ -5,6 +5,7 @@ from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
+from reconciler.domain.plural import many
 from reconciler.domain.report import SOON, Period, Report
 from reconciler.domain.report_words import (
     ACTOR_TEXT,
@@ -49,7 +50,7 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"when": _when, "iso": _iso, "provider": provider_text, "many": _many}
+    environment.filters |= {"when": _when, "iso": _iso, "provider": provider_text, "many": many}
     environment.globals |= {
         "actors": ACTOR_TEXT,
         "changes": CHANGE_TEXT,
@@ -73,7 +74,3 @@ def _when(moment: datetime) -> str:
 
 def _iso(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def _many(number: int, one: str, several: str) -> str:
-    return f"{number:,} {one if number == 1 else several}"

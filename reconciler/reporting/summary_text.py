@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reconciler.domain.outage import Aftermath
+from reconciler.domain.plural import many
 
 
 def run_text(
@@ -21,7 +22,7 @@ def run_text(
         f"{accounts['parked']} parked, {accounts['left']} left",
         f"  events     {events['due']} due, {events['read']} read, {events['settled']} settled",
     ]
-    lines += _table("causes", summary["causes"])
+    lines += _table("causes", summary["causes"], terms=True)
     lines += _table("outcomes", {k: v for k, v in summary["outcomes"].items() if v})
     lines += _table("notices", {k: v for k, v in summary["notices"].items() if v})
     lines += _table("incidents", {k: v for k, v in summary["incidents"].items() if v})
@@ -39,16 +40,16 @@ def _failed(errors: Sequence[Mapping[str, str]]) -> list[str]:
 
 
 FATES = {
-    "carried_out": "",
-    "refused": "Cronofy refused {}",
-    "in_doubt": "whether {} took effect is not known",
-    "failed": "{} could not be read or written",
-    "drifted": "{} have changed since and were left alone",
-    "held_back": "a limit held back {}",
-    "left": "{} were not reached",
-    "elsewhere": "{} were in another run's hands",
+    "carried_out": ("", ""),
+    "refused": ("Cronofy refused {}", "Cronofy refused {}"),
+    "in_doubt": ("whether {} took effect is not known", "whether {} took effect is not known"),
+    "failed": ("{} could not be read or written", "{} could not be read or written"),
+    "drifted": ("{} has changed since and was left alone", "{} have changed since and were left alone"),
+    "held_back": ("a limit held back {}", "a limit held back {}"),
+    "left": ("{} was not reached", "{} were not reached"),
+    "elsewhere": ("{} was in another run's hands", "{} were in another run's hands"),
 }
-"""What becomes of an event that a run is told by name, and how it is said."""
+"""What becomes of an event that a run is told by name, and how it is said of one and of several."""
 
 _DONE = {
     "reupsert": "repaired",
@@ -65,7 +66,8 @@ def fates_text(asked: int, fates: Mapping[str, Mapping[str, int]], *, undoes: bo
     by_remedy = ", ".join(f"{done[remedy]} {words}" for remedy, words in _DONE.items() if remedy in done)
     carried = "put back" if undoes else "carried out" + (f" ({by_remedy})" if by_remedy else "")
     parts = [f"{sum(done.values())} of {asked} {carried}"]
-    parts += [words.format(sum(fates[fate].values())) for fate, words in FATES.items() if words and fate in fates]
+    counted = {fate: sum(fates[fate].values()) for fate in FATES if fate in fates and fate != "carried_out"}
+    parts += [FATES[fate][number != 1].format(number) for fate, number in counted.items()]
     lines = ["  " + "; ".join(parts)]
     if undoes and done:
         lines.append(
@@ -81,13 +83,14 @@ def _by_kind(requests: Mapping[str, int]) -> str:
 
 
 def _spent(requests: Mapping[str, int] | None) -> str:
-    return f", spent {requests['total']} requests{_by_kind(requests)}" if requests else ""
+    return f", spent {many(requests['total'], 'request')}{_by_kind(requests)}" if requests else ""
 
 
-def _table(title: str, values: Mapping[str, int]) -> list[str]:
+def _table(title: str, values: Mapping[str, int], *, terms: bool = False) -> list[str]:
+    """One line per value. `terms` are names that users write and look for, kept as they are."""
     width = max((len(str(n)) for n in values.values()), default=1)
     return [
-        f"  {title if i == 0 else '':<10} {number:>{width}}  {name.replace('_', ' ')}"
+        f"  {title if i == 0 else '':<10} {number:>{width}}  {name if terms else name.replace('_', ' ')}"
         for i, (name, number) in enumerate(values.items())
     ]
 
@@ -124,7 +127,7 @@ def status_text(status: Mapping[str, Any]) -> str:
     """What `reconciler status` prints."""
     due = status["due"]
     soonest = f", soonest start {due['soonest']:%Y-%m-%d %H:%M} UTC" if due.get("soonest") else ""
-    lines = [f"due now: {due['events']} events of {due['accounts']} accounts{soonest}"]
+    lines = [f"due now: {many(due['events'], 'event')} of {many(due['accounts'], 'account')}{soonest}"]
     for run in status["runs"]:
         lines += _run_lines(run)
     if not status["runs"]:
@@ -141,8 +144,7 @@ def status_text(status: Mapping[str, Any]) -> str:
         left = f"{budget['left_this_minute']} of {budget['per_minute']} requests left in this minute"
         lines.append(f"request budget: {left}, pace {budget['pace']:.0%}{held}")
     lines += [
-        f"open notices: {n['notices']} {kind.replace('_', ' ')} for {n['events']} events"
-        for kind, n in status["notices"].items()
+        f"open notices: {n['notices']} {kind} for {many(n['events'], 'event')}" for kind, n in status["notices"].items()
     ]
     lines += [
         f"incident: {incident['provider_name']} since {incident['opened_at']:%Y-%m-%d %H:%M} UTC"
@@ -153,13 +155,13 @@ def status_text(status: Mapping[str, Any]) -> str:
 
 def _run_lines(run: Mapping[str, Any]) -> list[str]:
     key = f" ({run['run_key']})" if run["run_key"] else ""
-    many = f", {run['processes']} processes" if run["processes"] > 1 else ""
+    more = f", {run['processes']} processes" if run["processes"] > 1 else ""
     if run["abandoned"]:
         who = "a run with its key goes on with it, any other" if run["run_key"] else "the next run"
-        many = f" (its process is gone; {who} closes it)"
+        more = f" (its process is gone; {who} closes it)"
     lines = [
-        f"run {run['run_id']}{key}: {run['accounts_done']} of {run['accounts']} accounts "
-        f"since {run['started_at']:%H:%M:%S} UTC{many}"
+        f"run {run['run_id']}{key}: {run['accounts_done']} of {many(run['accounts'], 'account')} "
+        f"since {run['started_at']:%H:%M:%S} UTC{more}"
     ]
     if run["expected_end"] and not run["abandoned"]:
         lines.append(f"  expected end {run['expected_end']:%Y-%m-%d %H:%M:%S} UTC, at the pace so far")
@@ -175,7 +177,7 @@ def _held_back(run: Mapping[str, Any]) -> list[str]:
 
 
 def _kept(remedies: int, plan_id: object) -> str:
-    return f"{remedies} {'remedy is' if remedies == 1 else 'remedies are'} kept: reconciler apply {plan_id}"
+    return f"{many(remedies, 'remedy is', 'remedies are')} kept: reconciler apply {plan_id}"
 
 
 def _trouble(trouble: Mapping[str, Any]) -> list[str]:

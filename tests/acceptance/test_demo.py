@@ -60,7 +60,7 @@ async def test_the_demo_finds_every_planted_cause(tmp_path: Path) -> None:
     shown = {cause: int(n) for n, cause in re.findall(r"^ {4,}(\d+)  ([a-z0-9_]+) {2,}", done.out, re.MULTILINE)}
     assert shown == Counter(planted.expected.values())
     second = done.out.split("3. The next run", 1)[1]
-    assert re.search(rf"^ +{len(planted.expected_second_run)}  event missing$", second, re.MULTILINE)
+    assert re.search(rf"^ +{len(planted.expected_second_run)}  event_missing$", second, re.MULTILINE)
     repaired = re.search(r"(\d+) repaired, ", done.out)
     confirmed = re.search(r"(\d+)  confirmed$", second, re.MULTILINE)
     assert repaired is not None

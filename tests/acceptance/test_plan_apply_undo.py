@@ -116,7 +116,7 @@ async def test_apply_tells_what_it_did_from_what_it_could_not_read_and_what_has_
     assert first.code == 3, first
     assert first.out.splitlines()[-1] == (
         "  2 of 4 carried out (1 repaired, 1 noticed); 1 could not be read or written; "
-        "1 have changed since and were left alone"
+        "1 has changed since and was left alone"
     )
     again = await program("apply", plan, "--json")
     assert (again.code, fates(again)) == (3, {"events": 4, "carried_out": 1, "failed": 1, "drifted": 2}), again
@@ -188,7 +188,7 @@ async def test_what_another_apply_has_in_hand_has_not_changed(program: Program, 
     second = await program("apply", plan)
     town.world.faults.remove(hold)
     assert second.out.splitlines()[-1] == (
-        "  0 of 2 carried out; 1 have changed since and were left alone; 1 were in another run's hands"
+        "  0 of 2 carried out; 1 has changed since and was left alone; 1 was in another run's hands"
     )
     assert fates(await first.end()) == {"events": 2, "carried_out": 2}
 

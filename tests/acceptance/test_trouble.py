@@ -85,7 +85,7 @@ async def test_a_limit_below_the_configured_one_costs_time_alone(server: str, te
     [
         (50, 500, 0.5, 1000, None, None),
         (50, 500, 0.5, 1000, "50m", None),
-        (50, 500, 0.5, 20_000, "50m", "20000 due accounts take 80.0 min or more (this run ends after 50.0 min)"),
+        (50, 500, 0.5, 20_000, "50m", "20,000 due accounts take 80.0 min or more (this run ends after 50.0 min)"),
         (50, 500, 0.001, 2, None, "only 0.5 requests a minute are allowed"),
         (
             50,
