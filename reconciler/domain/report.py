@@ -14,15 +14,24 @@ from reconciler.domain.cause import Cause
 from reconciler.domain.outage import Aftermath
 from reconciler.domain.plural import many
 from reconciler.domain.report_lines import Lines, Linked, Owner, said
-from reconciler.domain.report_words import ABANDONED_TEXT, RUN_STATUS_TEXT, RepairStatus
+from reconciler.domain.report_words import ABANDONED_TEXT, NOT_READ_TEXT, RUN_STATUS_TEXT, RepairStatus
 
 SOON = timedelta(hours=24)
 """An event at risk that starts within this time is counted apart."""
 
 
 @dataclass(frozen=True, slots=True)
+class NotRead:
+    """Events that were due and were not read, and their accounts. `why` is a word of `NOT_READ_TEXT`."""
+
+    why: str
+    events: int
+    accounts: int
+
+
+@dataclass(frozen=True, slots=True)
 class RunFacts:
-    """The run that a report is about. The numbers are null while it has no summary.
+    """The run that a report is about. What was due and read in all is null while it has no summary.
 
     `abandoned`: it is not at its end, but its process is gone. `accounts_unseen` it has not looked at, without leaving
     them to another run.
@@ -39,7 +48,9 @@ class RunFacts:
     accounts_due: int | None = None
     accounts_left: int | None = None
     accounts_unseen: int = 0
+    accounts_read: int = 0
     events_read: int | None = None
+    not_read: tuple[NotRead, ...] = ()
     abandoned: bool = False
     overtaken: bool = False
     elsewhere: int = 0
@@ -54,6 +65,18 @@ class RunFacts:
             were = "were" if self.accounts_due > 1 else "was"
             return f"Ended early: {self.accounts_unseen:,} of {many(self.accounts_due, 'account')} {were} not looked at"
         return RUN_STATUS_TEXT.get(self.status, self.status)
+
+    @property
+    def read_text(self) -> str | None:
+        """What it read of what was due; null while that is not known."""
+        if self.events_read is None:
+            return None
+        text = f"It read {many(self.events_read, 'meeting')} in {many(self.accounts_read, 'account')}."
+        parts = (
+            f"{many(part.events, 'meeting')} in {many(part.accounts, 'account')} that {NOT_READ_TEXT[part.why]}"
+            for part in self.not_read
+        )
+        return f"{text} Due, but not read: {'; '.join(parts)}." if self.not_read else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +144,8 @@ class Header:
 class Tally:
     """The lines of a part of the report, counted.
 
-    `soon` are those at risk that start within `SOON`; `repaired` leaves out those that take a repair back.
+    `soon` are those at risk that start within `SOON`; `repaired` leaves out those that take a repair back; `over` were
+    deleted, have started, or ask for no link any more.
     """
 
     at_risk: int = 0
@@ -130,6 +154,7 @@ class Tally:
     repaired: int = 0
     confirmed: int = 0
     linked: int = 0
+    over: int = 0
     unread: int = 0
 
     def __add__(self, other: "Tally") -> "Tally":
@@ -188,6 +213,14 @@ class Report:
         )
         return tuple(sorted(counted.items(), key=lambda item: (-item[1], item[0] or "")))
 
+    @property
+    def reasons(self) -> tuple[tuple[str, int], ...]:
+        """The same by the lines' titles, as people are told."""
+        counted = Counter(
+            line.title for manager in self.managers for customer in manager.customers for line in customer.lines.at_risk
+        )
+        return tuple(sorted(counted.items(), key=lambda item: (-item[1], item[0])))
+
 
 Group = tuple[str | None, str | None]
 """An account manager and a customer."""
@@ -242,6 +275,7 @@ def _customer(name: str | None, lines: Lines, now: datetime) -> CustomerSection:
         repaired=sum(line.status is not RepairStatus.UNDO for line in lines.repaired),
         confirmed=sum(line.status is RepairStatus.CONFIRMED for line in lines.repaired),
         linked=sum(line.events for line in lines.linked),
+        over=sum(line.over for line in lines.linked),
         unread=len(lines.unread),
     )
     return CustomerSection(name, lines, tally)

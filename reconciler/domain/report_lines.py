@@ -16,6 +16,8 @@ from reconciler.domain.report_words import (
     CAUSE_TITLE,
     NOT_JUDGED_TEXT,
     NOT_JUDGED_TITLE,
+    NOT_LISTED_TEXT,
+    NOT_LISTED_TITLE,
     NOTICE_TEXT,
     STEP_TEXT,
     UNREAD_OTHERWISE,
@@ -36,6 +38,10 @@ _STEPS = {
 _REPORTED = {
     Cause.EVENT_MISSING: Step.CHECK_MEETING,
     Cause.CALENDAR_UNAVAILABLE: Step.CHECK_CALENDAR,
+}
+_WAITS = {
+    Cause.PROVIDER_OUTAGE: Step.WAIT_FOR_SERVICE,
+    Cause.UNEXPLAINED: Step.WAIT_UNSURE,
 }
 _NOTICES = {kind.value: kind for kind in NoticeKind}
 
@@ -69,7 +75,8 @@ class AtRisk:
     """A future event without a link.
 
     `remedy` is the phrase of `event_states.remedy`; `corrected`: a repair was accepted and awaits its link;
-    `planned`: the remedy was worked out in a run that did not carry it out.
+    `planned`: the remedy was worked out in a run that did not carry it out; `unlisted`: the last listing lacked the
+    event, for the first time.
     """
 
     owner: Owner
@@ -79,15 +86,25 @@ class AtRisk:
     remedy: str | None = None
     corrected: bool = False
     planned: bool = False
+    unlisted: bool = False
+
+    @property
+    def lacking(self) -> bool:
+        """Whether all that is known is that one listing lacked it."""
+        return self.unlisted and not self.planned and self.cause is Cause.UNEXPLAINED
 
     @property
     def title(self) -> str:
         """The cause in two or three words."""
+        if self.lacking:
+            return NOT_LISTED_TITLE
         return CAUSE_TITLE[self.cause] if self.cause else NOT_JUDGED_TITLE
 
     @property
     def explanation(self) -> str:
         """The cause in a sentence."""
+        if self.lacking:
+            return NOT_LISTED_TEXT
         return CAUSE_TEXT[self.cause] if self.cause else NOT_JUDGED_TEXT
 
     @property
@@ -105,6 +122,10 @@ class AtRisk:
                 return STEP_TEXT[Step.CORRECTION_SENT]
             case ["report", *_] if self.cause in _REPORTED:
                 return STEP_TEXT[_REPORTED[self.cause]]
+            case ["wait", *_] if self.lacking:
+                return STEP_TEXT[Step.LOOK_AGAIN]
+            case ["wait", *_] if self.cause in _WAITS:
+                return STEP_TEXT[_WAITS[self.cause]]
             case [word, *_]:
                 return STEP_TEXT[_STEPS.get(word, Step.LOOK_AGAIN)]
             case _:
@@ -174,11 +195,12 @@ class Unread:
 
 @dataclass(frozen=True, slots=True)
 class Linked:
-    """How many events of a customer have their link."""
+    """How many events of a customer have their link, and how many are `over`: they need none any more."""
 
     account_manager: str | None
     customer: str | None
     events: int
+    over: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ class Actor(StrEnum):
     NOBODY = "nobody"
     PERSON = "person"
     ACCOUNT_MANAGER = "account_manager"
-    SUPPORT = "support"
+    ENGINEER = "engineer"
 
 
 class Step(StrEnum):
@@ -26,6 +26,8 @@ class Step(StrEnum):
 
     LOOK_AGAIN = "look_again"
     WAIT = "wait"
+    WAIT_FOR_SERVICE = "wait_for_service"
+    WAIT_UNSURE = "wait_unsure"
     CORRECTION_SENT = "correction_sent"
     CORRECTION_PLANNED = "correction_planned"
     CORRECTION_OPEN = "correction_open"
@@ -99,6 +101,11 @@ CAUSE_TEXT: dict[Cause, str] = {
 NOT_JUDGED_TITLE = "Not examined yet"
 NOT_JUDGED_TEXT = "The meeting had no link when it was last seen; why has not been examined yet."
 
+NOT_LISTED_TITLE = "Not listed the last time"
+NOT_LISTED_TEXT = (
+    "Cronofy's listing of the calendar lacked the meeting the last time; one listing alone proves nothing."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class NextStep:
@@ -120,7 +127,13 @@ NOTICE_TEXT: dict[NoticeKind, NextStep] = {
 
 STEP_TEXT: dict[Step, NextStep] = {
     Step.LOOK_AGAIN: NextStep(Actor.NOBODY, "The next run looks at it again."),
-    Step.WAIT: NextStep(Actor.NOBODY, "The link comes by itself; we keep checking."),
+    Step.WAIT: NextStep(Actor.NOBODY, "A link mostly takes minutes; we keep checking."),
+    Step.WAIT_FOR_SERVICE: NextStep(
+        Actor.NOBODY, "The link is expected once the service works again; we keep checking."
+    ),
+    Step.WAIT_UNSURE: NextStep(
+        Actor.NOBODY, "Whether the link still comes is not known; we keep checking, and if it does not, we escalate."
+    ),
     Step.CORRECTION_SENT: NextStep(Actor.NOBODY, "The meeting was corrected; we keep checking for its new link."),
     Step.CORRECTION_PLANNED: NextStep(Actor.NOBODY, "A correction is worked out, but has not been made."),
     Step.CORRECTION_OPEN: NextStep(Actor.NOBODY, "A correction has not gone through yet; it will be tried again."),
@@ -130,14 +143,16 @@ STEP_TEXT: dict[Step, NextStep] = {
     Step.SAVE_AGAIN: NextStep(
         Actor.ACCOUNT_MANAGER, "It cannot be corrected automatically: have the meeting saved again."
     ),
-    Step.ASK_SUPPORT: NextStep(Actor.SUPPORT, "It has gone on too long and was handed to support."),
+    Step.ASK_SUPPORT: NextStep(
+        Actor.ENGINEER, "It has to be handed to Cronofy's support; `reconciler explain` prints the text for it."
+    ),
 }
 
 ACTOR_TEXT: dict[Actor, str] = {
     Actor.NOBODY: "Nobody",
     Actor.PERSON: "The person",
     Actor.ACCOUNT_MANAGER: "Account manager",
-    Actor.SUPPORT: "Support",
+    Actor.ENGINEER: "Engineer on call",
 }
 
 REPAIR_STATUS_TEXT: dict[RepairStatus, str] = {
@@ -170,6 +185,13 @@ RUN_STATUS_TEXT: dict[str, str] = {
     "refused": "Held back by a safety limit",
     "failed": "Failed",
 }
+
+NOT_READ_TEXT: Mapping[str, str] = {
+    "failed": "could not be checked",
+    "parked": "we have no access to any more",
+    "left": "were not reached",
+}
+"""Why events that were due were not read, of their accounts."""
 
 ABANDONED_TEXT = "Not at its end, but its process is gone"
 

@@ -41,7 +41,10 @@ class RunClosed:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """A run's units, counted. `remaining` were not worked: stopped before (`todo`), or in another run's hands."""
+    """A run's units, counted. `remaining` were not worked: stopped before (`todo`), or in another run's hands.
+
+    `read`: the events that a listing answered for, each once however often it was looked at.
+    """
 
     units: int
     events: int
@@ -50,6 +53,7 @@ class Totals:
     parked: int
     remaining: int
     todo: int = 0
+    read: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +131,7 @@ def summary(
             "parked": totals.parked,
             "left": totals.remaining,
         },
-        "events": {"due": totals.events, **group("events", ("read", "settled"))},
+        "events": {"due": totals.events, "read": totals.read, **group("events", ("settled",))},
         "causes": {cause.value: causes[cause] for cause in Cause if causes.get(cause)},
         "outcomes": group("outcomes", OUTCOME_COUNTERS),
         "notices": group("notices", NOTICE_COUNTERS),

@@ -23,7 +23,10 @@ Json = dict[str, Any]
 def support_details(
     case: Case, caseload: Caseload, evidence: Evidence, policy: Policy, pending_since: datetime | None
 ) -> Json:
-    """The details of one event, as plain JSON; moments in UTC, `grace_seconds` as the run had it."""
+    """The details of one event, as plain JSON; moments in UTC, `grace_seconds` as the run had it.
+
+    `pending_since` is when we first saw it without a link: it may have been so since `written_at`.
+    """
     found, profile = evidence.found, evidence.roster.profile(evidence.asked) if evidence.roster else None
     return {
         "account_id": case.event.account_id,
@@ -86,6 +89,7 @@ def _repairs(case: Case) -> list[Json]:
     return done
 
 
+_WIDTH = 30
 _LINES = (
     ("Account (sub)", "account_id"),
     ("Data center", "data_center"),
@@ -96,17 +100,17 @@ _LINES = (
     ("Profile asked for", "profile_id"),
     ("Provider", "provider_name"),
     ("Conferencing as read", "conferencing"),
-    ("Last written by us", "written_at"),
-    ("Last read", "read_at"),
-    ("Pending since", "pending_since"),
+    ("Last written by us at", "written_at"),
+    ("First seen without a link at", "pending_since"),
+    ("Last read at", "read_at"),
 )
 
 
 def support_text(details: Json) -> str:
     """The details as text to be pasted into a mail; what is not known is said to be so."""
-    lines = [f"{title + ':':<22}{_said(details.get(name))}" for title, name in _LINES]
-    lines.insert(7, f"{'Profile state:':<22}{_profile_state(details)}")
-    lines.append(f"{'Normal waiting time:':<22}{details['grace_seconds']} s after a write")
+    lines = [f"{title + ':':<{_WIDTH}}{_said(details.get(name))}" for title, name in _LINES]
+    lines.insert(7, f"{'Profile state:':<{_WIDTH}}{_profile_state(details)}")
+    lines.append(f"{'Normal waiting time:':<{_WIDTH}}{details['grace_seconds']} s after a write")
     lines += _listed("Written again", [_repair_text(r) for r in details["repairs"]])
     lines += _listed("Notified by Cronofy", [_notified_text(n) for n in details["notifications"]])
     return "\n".join(lines)
@@ -134,4 +138,4 @@ def _notified_text(notified: Json) -> str:
 
 def _listed(title: str, lines: list[str]) -> list[str]:
     first, *rest = lines or ["never"]
-    return [f"{title + ':':<22}{first}", *(f"{'':<22}{line}" for line in rest)]
+    return [f"{title + ':':<{_WIDTH}}{first}", *(f"{'':<{_WIDTH}}{line}" for line in rest)]

@@ -210,7 +210,7 @@ async def _reconcile(loaded: Loaded, tools: Tools) -> UnitResult:
         else:
             evidence = [(c, replace(e, read_back=answer) if e.needs_roster() else e) for c, e in evidence]
     judged = [restored(judge(case, e, tools.policy)) for case, e in evidence]
-    read, doubted = len(judged), await _doubted(caseload, roster, judged, tools)
+    read, doubted = _read_of(judged), await _doubted(caseload, roster, judged, tools)
     judged = [item for item in judged if item.key not in doubted]
     may_hold = tools.guide is freely
     held = [item for item in judged if may_hold and item.waits_for_the_run]
@@ -365,7 +365,7 @@ def _result(
     unreadable = [j for j in judged if j.cause is Cause.UNREADABLE]
     counts: Counts = {
         **settled.counts,
-        "events": {"read": len(judged) - len(unreadable), "settled": settled.newly_settled},
+        "events": {"read": _read_of(judged), "settled": settled.newly_settled},
     }
     verdicts: tuple[Verdict, ...] = tuple(item.verdict for item in (judged if dry_run else settled.kept))
     return UnitResult(
@@ -385,6 +385,11 @@ def _result(
         counts=counts,
         observed=observe(judged, policy),
     )
+
+
+def _read_of(judged: Sequence[Judged]) -> int:
+    """How many events a listing answered for, with all that it takes to judge them."""
+    return sum(not isinstance(item.evidence.read_back, Unreadable | Unauthorized) for item in judged)
 
 
 def _error_of(unreadable: Sequence[Judged]) -> UnitError | None:

@@ -11,7 +11,7 @@ from reconciler.domain.cause import SETTLED, Cause
 from reconciler.domain.ids import ProfileId
 from reconciler.domain.outage import Aftermath
 from reconciler.domain.remedy import NoticeKind, ProviderChange
-from reconciler.domain.report import Header, Period, Report, RunFacts, fold
+from reconciler.domain.report import Header, NotRead, Period, Report, RunFacts, fold
 from reconciler.domain.report_lines import Asked, AtRisk, Lines, Linked, Owner, Repaired, Unread, Waiting, owner
 from reconciler.domain.report_words import Delivery, RepairStatus
 from reconciler.postgres.pool import Connection, Pool, speaking_plainly
@@ -106,7 +106,9 @@ def _run(row: asyncpg.Record, elsewhere: int) -> RunFacts:
         accounts_due=accounts.get("due"),
         accounts_left=accounts.get("left"),
         accounts_unseen=row["todo"],
+        accounts_read=row["accounts_read"],
         events_read=events.get("read"),
+        not_read=tuple(NotRead(*part) for part in row["not_read"] or ()),
         abandoned=row["abandoned"],
         overtaken=row["overtaken"],
         elsewhere=elsewhere,
@@ -128,6 +130,7 @@ def _at_risk(rows: Sequence[asyncpg.Record]) -> list[AtRisk]:
             remedy=row["remedy"],
             corrected=row["corrected"],
             planned=row["planned"],
+            unlisted=row["unlisted"],
         )
         for row in rows
     ]
@@ -185,4 +188,4 @@ def _unread(rows: Sequence[asyncpg.Record]) -> list[Unread]:
 
 
 def _linked(rows: Sequence[asyncpg.Record]) -> list[Linked]:
-    return [Linked(row["account_manager"], row["customer"], row["events"]) for row in rows]
+    return [Linked(row["account_manager"], row["customer"], row["events"], row["over"]) for row in rows]

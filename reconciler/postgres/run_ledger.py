@@ -272,7 +272,14 @@ async def _totals(db: Pool | Connection, run_id: UUID) -> Totals:
     row = await db.fetchrow(_SQL["totals"], run_id)
     assert row is not None  # noqa: S101 - an aggregate without GROUP BY has one row
     return Totals(
-        row["units"], int(row["events"]), row["done"], row["failed"], row["parked"], row["remaining"], row["todo"]
+        units=row["units"],
+        events=int(row["events"]),
+        done=row["done"],
+        failed=row["failed"],
+        parked=row["parked"],
+        remaining=row["remaining"],
+        todo=row["todo"],
+        read=int(row["read"]),
     )
 
 

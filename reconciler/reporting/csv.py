@@ -61,13 +61,9 @@ def _rows(manager: ManagerSection, customer: CustomerSection) -> Iterator[Row]:
         yield {"kind": "repaired", **_whose(repaired.owner), **_repaired(repaired)}
     for unread in lines.unread:
         yield {"kind": "unread", **_whose(unread.owner), **_unread(unread)}
-    if customer.tally.linked:
-        yield {
-            "kind": "linked",
-            "account_manager": manager.name,
-            "customer": customer.name,
-            "events": customer.tally.linked,
-        }
+    for kind, events in (("linked", customer.tally.linked), ("over", customer.tally.over)):
+        if events:
+            yield {"kind": kind, "account_manager": manager.name, "customer": customer.name, "events": events}
 
 
 def _whose(owner: Owner) -> Row:

@@ -17,7 +17,7 @@ from reconciler.reporting.summary_text import service_text
 _WHAT = {
     AuditTag.EVENT_JUDGED: "judged",
     AuditTag.EVENT_CONFIRMED: "the repair is confirmed: the link is there",
-    AuditTag.EVENT_ESCALATED: "handed to a person",
+    AuditTag.EVENT_ESCALATED: "to be handed to Cronofy's support by the engineer on call",
     AuditTag.REPAIR_INTENDED: "about to write it again",
     AuditTag.REPAIR_APPLIED: "Cronofy accepted the write",
     AuditTag.REPAIR_UNNEEDED: "not written after all",
@@ -35,7 +35,7 @@ _NEXT = {
     "notify": "once the person has acted, Cronofy makes the link by itself and a later run finds it",
     "park": "the account is not read until the application stores new tokens and sets it active",
     "report": "a person must decide; it stays in the account manager's report and is read again",
-    "escalate": "a person takes it to Cronofy's support; it is read again meanwhile",
+    "escalate": "the engineer on call hands it to Cronofy's support; it is read again meanwhile",
     "leave": "the next run tries again",
 }
 

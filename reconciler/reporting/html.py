@@ -9,10 +9,8 @@ from reconciler.domain.plural import many
 from reconciler.domain.report import SOON, Period, Report
 from reconciler.domain.report_words import (
     ACTOR_TEXT,
-    CAUSE_TITLE,
     CHANGE_TEXT,
     DELIVERY_TEXT,
-    NOT_JUDGED_TITLE,
     NOTICE_TEXT,
     REPAIR_STATUS_TEXT,
     RepairStatus,
@@ -22,7 +20,7 @@ from reconciler.domain.report_words import (
 
 def render(report: Report) -> bytes:
     """The file's content."""
-    causes, subject = report.causes, report.header.subject
+    reasons, subject = report.reasons, report.header.subject
     return (
         _template()
         .render(
@@ -33,8 +31,8 @@ def render(report: Report) -> bytes:
             knows_links=isinstance(subject, Period) or not subject.dry_run,
             total=report.tally,
             soon_by=report.header.generated_at + SOON,
-            bars=[(CAUSE_TITLE[cause] if cause else NOT_JUDGED_TITLE, number) for cause, number in causes],
-            most=max((number for _, number in causes), default=1),
+            bars=reasons,
+            most=max((number for _, number in reasons), default=1),
         )
         .lstrip()
         .encode()

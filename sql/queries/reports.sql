@@ -5,6 +5,7 @@ SELECT now();
 
 -- name: run
 -- `abandoned`: its books are open, but no process holds its lock. `todo`: accounts that it did not look at, and left to nobody.
+-- `not_read`: of what was due, by why: events and their accounts.
 SELECT r.run_id, r.status, r.dry_run, r.started_at, r.finished_at, r.reason, r.summary, r.scope <> '{}' AS scoped,
        EXISTS (SELECT FROM reconciler.runs l
                WHERE l.started_at > r.started_at AND l.run_id <> r.run_id AND NOT l.dry_run) AS overtaken,
@@ -13,7 +14,14 @@ SELECT r.run_id, r.status, r.dry_run, r.started_at, r.finished_at, r.reason, r.s
               FROM reconciler.run_units u, jsonb_each_text(u.counts -> 'outage') c
               WHERE u.run_id = r.run_id GROUP BY c.key) n) AS outage,
        r.status = 'running' AND p.processes = 0 AS abandoned,
-       (SELECT count(*) FROM reconciler.run_units u WHERE u.run_id = r.run_id AND u.state = 'todo') AS todo
+       (SELECT count(*) FROM reconciler.run_units u WHERE u.run_id = r.run_id AND u.state = 'todo') AS todo,
+       (SELECT count(*) FROM reconciler.run_units u WHERE u.run_id = r.run_id AND u.events_read > 0) AS accounts_read,
+       (SELECT jsonb_agg(jsonb_build_array(n.why, n.events, n.accounts) ORDER BY n.why)
+        FROM (SELECT CASE WHEN u.state = 'failed' THEN 'failed' WHEN u.parked THEN 'parked' ELSE 'left' END AS why,
+                     sum(u.events_due - u.events_read) AS events, count(*) AS accounts
+              FROM reconciler.run_units u
+              WHERE u.run_id = r.run_id AND u.events_read < u.events_due AND (u.state <> 'done' OR u.parked)
+              GROUP BY 1) n) AS not_read
 FROM reconciler.runs r
 -- include: run_processes
 WHERE r.run_id = $1;
@@ -43,6 +51,7 @@ WITH planned AS (
 )
 SELECT e.calendar_id, e.event_id, e.account_id, e.starts_at, o.cause, o.remedy, o.planned,
        coalesce(s.repaired_at IS NOT NULL AND s.confirmed_at IS NULL, false) AS corrected,
+       coalesce(s.misses = 1, false) AS unlisted,
        a.name, a.email, a.customer, a.account_manager
 FROM open o
 JOIN reconciler.events e ON e.calendar_id = o.calendar_id AND e.event_id = o.event_id
@@ -55,7 +64,7 @@ WHERE e.starts_at > now() AND e.cancelled_at IS NULL
 
 -- name: at_risk_now
 SELECT e.calendar_id, e.event_id, e.account_id, e.starts_at, s.cause, s.remedy, false AS planned,
-       s.repaired_at IS NOT NULL AND s.confirmed_at IS NULL AS corrected,
+       s.repaired_at IS NOT NULL AND s.confirmed_at IS NULL AS corrected, s.misses = 1 AS unlisted,
        a.name, a.email, a.customer, a.account_manager
 FROM reconciler.event_states s
 JOIN reconciler.events e ON e.calendar_id = s.calendar_id AND e.event_id = s.event_id
@@ -82,28 +91,37 @@ WHERE s.settled_at IS NULL AND e.starts_at > now() AND e.cancelled_at IS NULL
   AND ($3::text[] IS NULL OR a.customer = ANY ($3));
 
 -- name: linked_of_run
+-- The events a run touched that are at risk no more: those with a link, and those that need none any more.
 WITH touched AS (
-    SELECT calendar_id, event_id, account_id
+    SELECT calendar_id, event_id, account_id, conferencing, settled_at
     FROM reconciler.event_states
-    WHERE run_id = $1 AND conferencing = 'assigned' AND settled_at IS NOT NULL
+    WHERE run_id = $1
     UNION
-    SELECT s.calendar_id, s.event_id, s.account_id
+    SELECT s.calendar_id, s.event_id, s.account_id, s.conferencing, s.settled_at
     FROM reconciler.audit_entries t
     JOIN reconciler.event_states s ON s.calendar_id = t.calendar_id AND s.event_id = t.event_id
-    WHERE t.run_id = $1 AND s.conferencing = 'assigned' AND s.settled_at IS NOT NULL
+    WHERE t.run_id = $1
+), closed AS (
+    SELECT t.account_id, t.conferencing = 'assigned' AND t.settled_at IS NOT NULL AS linked
+    FROM touched t
+    LEFT JOIN reconciler.events e ON e.calendar_id = t.calendar_id AND e.event_id = t.event_id
+    WHERE t.settled_at IS NOT NULL OR e.event_id IS NULL OR e.starts_at <= now() OR e.cancelled_at IS NOT NULL
+       OR e.profile_id IS NULL OR e.profile_id IN ('none', 'explicit')
 )
-SELECT a.account_manager, a.customer, count(*) AS events
-FROM touched t
-LEFT JOIN reconciler.accounts a ON a.account_id = t.account_id
+SELECT a.account_manager, a.customer, count(*) FILTER (WHERE c.linked) AS events,
+       count(*) FILTER (WHERE NOT c.linked) AS over
+FROM closed c
+LEFT JOIN reconciler.accounts a ON a.account_id = c.account_id
 WHERE ($2::text[] IS NULL OR a.account_manager = ANY ($2))
   AND ($3::text[] IS NULL OR a.customer = ANY ($3))
 GROUP BY a.account_manager, a.customer;
 
 -- name: linked_in_period
-SELECT a.account_manager, a.customer, count(*) AS events
+SELECT a.account_manager, a.customer, count(*) FILTER (WHERE s.conferencing = 'assigned') AS events,
+       count(*) FILTER (WHERE s.conferencing <> 'assigned') AS over
 FROM reconciler.event_states s
 LEFT JOIN reconciler.accounts a ON a.account_id = s.account_id
-WHERE s.conferencing = 'assigned' AND s.settled_at IS NOT NULL
+WHERE s.settled_at IS NOT NULL
   AND ($1::timestamptz IS NULL OR s.settled_at >= $1) AND s.settled_at < $2
   AND ($3::text[] IS NULL OR a.account_manager = ANY ($3))
   AND ($4::text[] IS NULL OR a.customer = ANY ($4))

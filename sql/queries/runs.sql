@@ -68,7 +68,8 @@ SELECT count(*) AS units, coalesce(sum(events_due), 0) AS events,
        count(*) FILTER (WHERE state = 'failed') AS failed,
        count(*) FILTER (WHERE parked) AS parked,
        count(*) FILTER (WHERE state IN ('todo', 'waiting', 'skipped')) AS remaining,
-       count(*) FILTER (WHERE state = 'todo') AS todo
+       count(*) FILTER (WHERE state = 'todo') AS todo,
+       coalesce(sum(events_read), 0) AS read
 FROM reconciler.run_units
 WHERE run_id = $1;
 

@@ -574,7 +574,7 @@ def test_the_summary_adds_up(told: Told) -> None:
         "left": 0,
     }
     settled = causes["assigned"] + causes["event_deleted"] + causes["event_past"]
-    unread = causes["unreadable"]
+    unread = causes["unreadable"] + causes["account_unauthorized"]
     assert summary["events"] == {"due": len(want.causes), "read": len(want.causes) - unread, "settled": settled}
     assert summary["outcomes"] == {
         "repaired": len(want.upserts),

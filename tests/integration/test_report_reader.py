@@ -12,7 +12,7 @@ from reconciler.domain.audit import AuditEntry, AuditTag
 from reconciler.domain.cause import Cause
 from reconciler.domain.ids import AccountId, CalendarId, EventId, EventKey
 from reconciler.domain.remedy import NoticeKind, ProviderChange
-from reconciler.domain.report import Report, RunFacts
+from reconciler.domain.report import NotRead, Report, RunFacts
 from reconciler.domain.report_lines import AtRisk, Linked, Repaired, Unread, Waiting
 from reconciler.domain.report_words import RUN_STATUS_TEXT, Delivery, RepairStatus
 from reconciler.ports import WrongConfiguration
@@ -88,8 +88,9 @@ class Books:
     async def unit(self, run_id: UUID, account_id: str, error: str | None = None, state: str = "done") -> None:
         await self.pool.execute(
             "INSERT INTO reconciler.run_units (run_id, account_id, deadline, events_due, state, error_kind,"
-            " error_message) VALUES ($1, $2, $3, 4, $4, $5, $5)",
-            run_id, account_id, NOW + timedelta(days=1), "failed" if error else state, error,
+            " error_message, parked, events_read) VALUES ($1, $2, $3, 4, $4, $5, $5, $6, $7)",
+            run_id, account_id, NOW + timedelta(days=1), "failed" if error else "done" if state == "parked" else state,
+            error, state == "parked", 4 if state == "done" and not error else 0,
         )  # fmt: skip
 
     async def entry(
@@ -488,6 +489,34 @@ async def test_a_run_s_own_numbers_come_from_its_summary(books: Books) -> None:
     assert (report.header.managers, report.header.customers) == (("Marta",), ("X",))
 
 
+async def test_what_a_run_did_not_read_is_no_part_of_what_it_read(books: Books) -> None:
+    run = await books.run(status="partial", summary={"accounts": {"due": 6, "left": 1}, "events": {"read": 8}})
+    for number, state in enumerate(["done", "done", "parked", "skipped"]):
+        await books.unit(run, f"acc_{number}", state=state)
+    await books.unit(run, "acc_4", "timeout")
+    await books.unit(run, "acc_5", "timeout")
+    facts = (await build(books.pool, ReportQuery(run_id=run))).header.subject
+    assert isinstance(facts, RunFacts)
+    assert facts.accounts_read == 2
+    assert facts.not_read == (NotRead("failed", 8, 2), NotRead("left", 4, 1), NotRead("parked", 4, 1))
+
+
+async def test_everything_that_a_run_touched_is_counted_in_one_place(books: Books) -> None:
+    run = await books.run()
+    linked_, deleted = await books.event("linked"), await books.event("deleted")
+    await books.state(linked_, run, conferencing="assigned", cause="assigned", settled_at=NOW)
+    await books.state(deleted, run, conferencing="gone", cause="event_deleted", settled_at=NOW)
+    await books.state(await books.event("begun", days=-1), run)
+    await books.state(await books.event("cancelled", cancelled_at=NOW), run)
+    await books.state(await books.event("none", profile_id="none"), run)
+    await books.state(await books.event("risky"), run, misses=1)
+    report = await build(books.pool, ReportQuery(run_id=run))
+    assert (report.tally.at_risk, report.tally.linked, report.tally.over) == (1, 1, 4)
+    ((line,),) = [c.lines.at_risk for m in report.managers for c in m.customers]
+    assert line.lacking
+    assert (await build(books.pool, since(days=1))).tally.over == 1
+
+
 async def test_a_run_is_under_way_while_a_process_holds_its_lock(books: Books, database: str) -> None:
     run = await books.run(status="running")
     locks = await Locks.open(database)
@@ -510,7 +539,10 @@ async def test_a_run_that_was_closed_for_its_dead_process_ended_early(books: Boo
         await books.unit(dead, f"acc_{number}", state=state)
         await books.unit(troubled, f"acc_{number}", state=state.replace("todo", "skipped"))
     html = render(await build(books.pool, ReportQuery(run_id=dead)), "html").decode()
-    assert "Ended early: 2 of 4 accounts were not looked at. It checked 4 meetings in 1 account." in html
+    assert (
+        "Ended early: 2 of 4 accounts were not looked at. It read 4 meetings in 1 account. "
+        "Due, but not read: 12 meetings in 3 accounts that were not reached." in html
+    )
     html = render(await build(books.pool, ReportQuery(run_id=troubled)), "html").decode()
     assert "Ended early" not in html
 

@@ -75,9 +75,9 @@ def test_the_summary_of_a_run_that_found_nothing_has_every_field_at_zero() -> No
 
 def test_the_summary_holds_what_was_counted() -> None:
     result = a_summary(
-        totals=Totals(units=6, events=50, done=1, failed=2, parked=3, remaining=4),
+        totals=Totals(units=6, events=50, done=1, failed=2, parked=3, remaining=4, read=40),
         counts={
-            "events": {"read": 40, "settled": 30},
+            "events": {"read": 41, "settled": 30},
             "causes": {"unexplained": 2, "assigned": 30, "settling": 0},
             "outcomes": {"repaired": 1, "reported": 8},
             "notices": {"queued": 5, "resolved": 6},

@@ -96,7 +96,7 @@ def test_notifications_are_told_with_their_subtype() -> None:
     ],
 )
 def test_the_state_of_the_profile_is_said_in_words(evidence: Evidence, state: str) -> None:
-    assert f"Profile state:        {state}\n" in support_text(told(evidence))
+    assert f"Profile state:                {state}\n" in support_text(told(evidence))
 
 
 @pytest.mark.parametrize(
@@ -119,10 +119,10 @@ def test_what_is_not_known_is_said_to_be_so() -> None:
     details = support_details(case, a_caseload(case), some_evidence(read=NotListed(2)), POLICY, None)
     assert details["conferencing"] == "not listed"
     text = support_text(details)
-    for title in ("Event uid", "Start", "Pending since"):
-        assert f"{title + ':':<22}not known\n" in text
-    assert "Written again:        never" in text
-    assert "Notified by Cronofy:  never" in text
+    for title in ("Event uid", "Start", "First seen without a link at"):
+        assert f"{title + ':':<30}not known\n" in text
+    assert "Written again:                never" in text
+    assert "Notified by Cronofy:          never" in text
 
 
 def test_the_text_holds_every_detail() -> None:
@@ -130,12 +130,14 @@ def test_the_text_holds_every_detail() -> None:
     case = replace(a_case(), tried=tried)
     grace = Policy(grace=timedelta(minutes=1))
     text = support_text(told(some_evidence(notified=[pushed("profile_missing")]), case, grace))
-    assert text.splitlines()[0] == "Account (sub):        acc_1"
-    assert "Normal waiting time:  60 s after a write" in text
+    assert text.splitlines()[0] == "Account (sub):                acc_1"
+    assert "Last written by us at:        2026-03-02T08:00:00Z\n" in text
+    assert "First seen without a link at: 2026-03-02T08:00:00Z\n" in text
+    assert "Normal waiting time:          60 s after a write" in text
     assert text.endswith(
-        "Written again:        2026-03-02T08:00:00Z asking for pro_2: in doubt\n"
-        "                      2026-03-02T09:00:00Z asking for pro_2: rejected (a, b)\n"
-        "Notified by Cronofy:  2026-03-02T08:59:00Z conferencing_failing profile_missing"
+        "Written again:                2026-03-02T08:00:00Z asking for pro_2: in doubt\n"
+        "                              2026-03-02T09:00:00Z asking for pro_2: rejected (a, b)\n"
+        "Notified by Cronofy:          2026-03-02T08:59:00Z conferencing_failing profile_missing"
     )
 
 
