@@ -33,11 +33,17 @@ async def run_command(settings: Settings, options: RunOptions) -> Exit:
             return Exit.ALREADY
         plan = await _kept_plan(settings, worker, end)
         aftermath = await _aftermath(worker, end)
+        would = await worker.books.plans.remedies(UUID(end.summary["run_id"])) if options.dry_run else {}
         await _warn_of_names(worker, end, options)
     if options.as_json:
         say_json(end.summary)
     else:
-        say(run_text(end.summary, aftermath, plan))
+        say(run_text(end.summary, aftermath, plan, would))
+    if options.dry_run:
+        keeps = "`reconciler plan` with the same options keeps"
+        if not options.as_json:
+            say(f"  plan       none is kept for `reconciler apply`: {keeps} one")
+        _warn_of_limits(settings, end, would, f"{keeps} them for `reconciler apply`")
     return exit_of(end, f"apply {plan['plan_id']}" if plan else "")
 
 
@@ -57,14 +63,20 @@ async def plan_command(settings: Settings, options: RunOptions) -> Exit:
         say_json({**end.summary, **plan, "items": [_item(i) for i in items]})
     else:
         say(plan_text(plan, items))
-        say(run_text(end.summary, aftermath))
-    repairs = sum(item["detail"].get("remedy") == "reupsert" for item in items)
+        say(run_text(end.summary, aftermath, would=plan["remedies"]))
+        say(f"  plan       kept for a day: reconciler apply {plan['plan_id']}")
+    _warn_of_limits(settings, end, plan["remedies"], f"once looked through: reconciler apply {plan['plan_id']}")
+    return exit_of(end, f"apply {plan['plan_id']}")
+
+
+def _warn_of_limits(settings: Settings, end: RunEnd, remedies: Mapping[str, int], way: str) -> None:
+    """A run that looks only meets no limit: say where one that writes would; `way` is how to get past it."""
+    repairs = remedies.get("reupsert", 0)
     if repairs > (allowed := settings.limits.allowed(end.summary["events"]["read"])):
         complain(
             f"a run would make at most {allowed} of these {many(repairs, 'repair')} (RECONCILER_MAX_REPAIRS, "
-            f"RECONCILER_MAX_REPAIR_SHARE); once looked through: reconciler apply {plan['plan_id']}"
+            f"RECONCILER_MAX_REPAIR_SHARE); {way}"
         )
-    return exit_of(end, f"apply {plan['plan_id']}")
 
 
 def _item(row: Mapping[str, Any]) -> dict[str, Any]:

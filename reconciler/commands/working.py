@@ -18,6 +18,7 @@ from reconciler.domain.run import RunRow
 from reconciler.pipeline.run import Means, RunEnd, RunOrder, run
 from reconciler.ports import WrongConfiguration
 from reconciler.reporting.progress import Bar
+from reconciler.reporting.summary_text import told
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +75,14 @@ async def work(settings: Settings, options: RunOptions, worker: Worker, stop: as
 
         def seen(result: UnitResult) -> None:
             bar.done(result)
-            if options.verbose:
-                _tell(result)
+            tell(result)
 
-        means = Means(worker.books.ledger, worker.locks, worker.engine, worker.tools, seen, planned)
+        def tell(result: UnitResult) -> None:
+            if options.verbose:
+                for line in told(result, dry_run=options.dry_run):
+                    sys.stderr.write(f"{line}\n")
+
+        means = Means(worker.books.ledger, worker.locks, worker.engine, worker.tools, seen, planned, concluded=tell)
         return await run(order, means, stop)
 
 
@@ -97,7 +102,7 @@ def too_slow(settings: Settings, accounts: int, max_duration: timedelta | None) 
     share = f"RECONCILER_RATE_SHARE (now {settings.rate_share:g}), or " if settings.rate_share < 1 else ""
     take = many(accounts, "due account takes", "due accounts take")
     return (
-        f"only {pace:.3g} requests a minute are allowed, so that {take} {_span(minutes)} "
+        f"only {pace:.3g} requests a minute are allowed, so that the {take} {_span(minutes)} "
         f"or more{ends}: {more_time}raise {share}RECONCILER_{name} (now {getattr(settings, name.lower()):g}) as far as "
         "Cronofy grants"
     )
@@ -110,15 +115,6 @@ def _span(minutes: float) -> str:
 
 
 _HOURS_FROM = 120
-
-
-def _tell(result: UnitResult) -> None:
-    """One line per remedy."""
-    for state in result.states:
-        if state.cause is not None:
-            sys.stderr.write(f"{state.key}  {state.cause}  {state.remedy}\n")
-    for verdict in result.verdicts:
-        sys.stderr.write(f"{verdict.key}  {verdict.cause}  planned\n")
 
 
 def exit_of(end: RunEnd, kept: str) -> Exit:

@@ -1,7 +1,7 @@
 """The end of a run: which providers are down, and the verdicts that waited for that answer."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -23,37 +23,47 @@ log = structlog.get_logger()
 
 
 async def infer_outages(run_id: UUID, ledger: RunLedger, tools: Tools) -> dict[str, int]:
-    """Open and close incidents by what the run observed; how many of each."""
+    """Open and close incidents by what the run observed; how many of each, in a dry run how many a run would."""
     now = tools.clock.now()
-    already = await ledger.open_incidents()
-    shares = await ledger.shares(run_id, now, now - tools.policy.lookback, already)
-    changed = {"opened": 0, "closed": 0}
+    begun, ended = await _outages(run_id, await ledger.open_incidents(), ledger, tools)
     if tools.dry_run:
-        return changed
-    for provider, share in shares.items():
-        if provider not in already and share.is_outage:
-            entry = _entry(AuditTag.INCIDENT_OPENED, run_id, now, provider, share)
-            changed["opened"] += await ledger.open_incident(provider, now, share.as_json(), run_id, entry)
-    for provider in already:
-        share = shares.get(provider, ProviderShare())
-        if share.is_over:
-            entry = _entry(AuditTag.INCIDENT_CLOSED, run_id, now, provider, share)
-            changed["closed"] += await ledger.close_incident(provider, now, share.as_json(), run_id, entry)
+        return {"opened": len(begun), "closed": len(ended)}
+    changed = {"opened": 0, "closed": 0}
+    for provider, share in begun.items():
+        entry = _entry(AuditTag.INCIDENT_OPENED, run_id, now, provider, share)
+        changed["opened"] += await ledger.open_incident(provider, now, share.as_json(), run_id, entry)
+    for provider, share in ended.items():
+        entry = _entry(AuditTag.INCIDENT_CLOSED, run_id, now, provider, share)
+        changed["closed"] += await ledger.close_incident(provider, now, share.as_json(), run_id, entry)
     return changed
 
 
 async def providers_down(run_id: UUID, ledger: RunLedger, tools: Tools) -> tuple[str, ...]:
-    """The providers with an open incident; in a dry run also those for which a run would open one."""
+    """The providers with an open incident; in a dry run those that would have one after a run."""
     down = set(await ledger.open_incidents())
     if tools.dry_run:
-        now = tools.clock.now()
-        shares = await ledger.shares(run_id, now, now - tools.policy.lookback, sorted(down))
-        down |= {provider for provider, share in shares.items() if share.is_outage}
+        begun, ended = await _outages(run_id, sorted(down), ledger, tools)
+        down = down.union(begun) - set(ended)
     return tuple(sorted(down))
 
 
-async def judge_held(run_id: UUID, ledger: RunLedger, locks: Locks, tools: Tools) -> None:
-    """Give every held event its verdict, now that it is known who is down.
+async def _outages(
+    run_id: UUID, already: Sequence[str], ledger: RunLedger, tools: Tools
+) -> tuple[dict[str, ProviderShare], dict[str, ProviderShare]]:
+    """The providers whose outage has begun, and those of whose open incidents the outage is over."""
+    now = tools.clock.now()
+    shares = await ledger.shares(run_id, now, now - tools.policy.lookback, already)
+    begun = {name: share for name, share in shares.items() if name not in already and share.is_outage}
+    ended = {name: share for name in already if (share := shares.get(name, ProviderShare())).is_over}
+    return begun, ended
+
+
+Seen = Callable[[UnitResult], None]
+"""Called with a result as soon as it is recorded: progress bars, one line per remedy."""
+
+
+async def judge_held(run_id: UUID, ledger: RunLedger, locks: Locks, tools: Tools, seen: Seen) -> None:
+    """Give every held event its verdict, now that it is known who is down; `seen` hears of each account's.
 
     An account that another run has in hand is left to it: its events are still due. So are those of an account whose
     verdicts cannot be given, which counts as failed.
@@ -64,22 +74,29 @@ async def judge_held(run_id: UUID, ledger: RunLedger, locks: Locks, tools: Tools
         after = page[-1]
         async with _in_hand(page, run_id, locks) as accounts:
             try:
-                await _give_verdicts(run_id, accounts, down, tools)
+                await _give_verdicts(run_id, accounts, down, tools, seen)
             except RunStopped:
                 raise
             except Exception:  # noqa: BLE001 - one account's unheard-of rows must not keep the verdicts from the others
                 for account_id in accounts:
-                    await _give_its_verdicts(run_id, account_id, down, tools)
+                    await _give_its_verdicts(run_id, account_id, down, tools, seen)
 
 
-async def _give_verdicts(run_id: UUID, accounts: Sequence[AccountId], down: tuple[str, ...], tools: Tools) -> None:
+async def _give_verdicts(
+    run_id: UUID, accounts: Sequence[AccountId], down: tuple[str, ...], tools: Tools, seen: Seen
+) -> None:
     if held := await tools.store.held(run_id, accounts):
-        await tools.store.record_more([_settle_held(one, down, tools) for one in held])
+        results = [_settle_held(one, down, tools) for one in held]
+        await tools.store.record_more(results)
+        for result in results:
+            seen(result)
 
 
-async def _give_its_verdicts(run_id: UUID, account_id: AccountId, down: tuple[str, ...], tools: Tools) -> None:
+async def _give_its_verdicts(
+    run_id: UUID, account_id: AccountId, down: tuple[str, ...], tools: Tools, seen: Seen
+) -> None:
     try:
-        await _give_verdicts(run_id, [account_id], down, tools)
+        await _give_verdicts(run_id, [account_id], down, tools, seen)
     except RunStopped:
         raise
     except Exception as error:  # noqa: BLE001 - as above

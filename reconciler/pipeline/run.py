@@ -14,9 +14,9 @@ from typing import Any
 import structlog
 
 from reconciler.domain.audit import AuditEntry, AuditTag
-from reconciler.domain.casework import Unit, UnitResult
+from reconciler.domain.casework import Unit
 from reconciler.domain.run import RunRow, Totals, summary
-from reconciler.pipeline.conclude import infer_outages, judge_held, resolve_spent_notices
+from reconciler.pipeline.conclude import Seen, infer_outages, judge_held, resolve_spent_notices
 from reconciler.pipeline.guide import freely
 from reconciler.pipeline.unit import Tools, landed, work_unit
 from reconciler.ports import (
@@ -31,9 +31,6 @@ from reconciler.ports import (
 )
 
 log = structlog.get_logger()
-
-Seen = Callable[[UnitResult], None]
-"""Called with every unit's result as soon as it is recorded: progress bars, one line per remedy."""
 
 FINISHED = frozenset({"completed", "partial", "refused"})
 
@@ -68,7 +65,9 @@ class RunEnd:
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What a run is carried out with. `seen` hears of every unit worked, `planned` how many there are to work."""
+    """What a run is carried out with. `seen` hears of every unit worked, `planned` how many there are to work, and
+    `concluded` of the verdicts that waited for the end.
+    """
 
     ledger: RunLedger
     locks: Locks
@@ -76,6 +75,7 @@ class Means:
     tools: Tools
     seen: Seen
     planned: Callable[[int], None]
+    concluded: Seen
 
 
 async def run(order: RunOrder, means: Means, stop: asyncio.Event) -> RunEnd:
@@ -373,7 +373,7 @@ async def _conclude(row: RunRow, means: Means, stopped_by: RunStopped | None = N
     tools = means.tools
     if stopped_by is None or isinstance(stopped_by, ApiUnreachable):
         incidents = await infer_outages(row.run_id, means.ledger, tools)
-        await judge_held(row.run_id, means.ledger, means.locks, tools)
+        await judge_held(row.run_id, means.ledger, means.locks, tools, means.concluded)
         if not tools.dry_run:
             await resolve_spent_notices(row.run_id, means.ledger, means.locks, tools.clock.now())
     if tools.brakes.refusal is not None:

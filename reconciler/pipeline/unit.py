@@ -16,6 +16,7 @@ from reconciler.domain.casework import (
     UnitError,
     UnitResult,
     Verdict,
+    added,
 )
 from reconciler.domain.cause import SETTLED, Cause
 from reconciler.domain.event import Assigned
@@ -367,7 +368,11 @@ def _result(
         **settled.counts,
         "events": {"read": _read_of(judged), "settled": settled.newly_settled},
     }
-    verdicts: tuple[Verdict, ...] = tuple(item.verdict for item in (judged if dry_run else settled.kept))
+    not_held = (item for item in judged if item not in held)
+    if dry_run:  # what a run would do
+        repairs = sum(isinstance(item.remedy, Reupsert) and not item.remedy.restores for item in settled.kept)
+        counts = added(counts, {"outcomes": {"repaired": repairs}})
+    verdicts: tuple[Verdict, ...] = tuple(item.verdict for item in (not_held if dry_run else settled.kept))
     return UnitResult(
         unit=caseload.unit,
         addressee=caseload.addressee,

@@ -25,6 +25,12 @@ class Plans:
         with speaking_plainly():
             return [dict(row) for row in await self._pool.fetch(_SQL["plan_items"], plan_id)]
 
+    async def remedies(self, run_id: UUID) -> dict[str, int]:
+        """How many events a run worked out each remedy for without carrying it out; none that changes nothing."""
+        with speaking_plainly():
+            rows = await self._pool.fetch(_SQL["remedies_of"], run_id)
+        return {row["remedy"]: row["number"] for row in rows}
+
     async def plan(self, plan_id: UUID) -> dict[str, Any] | None:
         """A stored plan's digest and expiry, or null if there is none."""
         with speaking_plainly():

@@ -3,29 +3,39 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from reconciler.domain.casework import UnitResult, Verdict
 from reconciler.domain.outage import Aftermath
 from reconciler.domain.plural import many
+from reconciler.domain.remedy import Reupsert, remedy_text
 
 
 def run_text(
-    summary: Mapping[str, Any], aftermath: Aftermath | None = None, kept: Mapping[str, Any] | None = None
+    summary: Mapping[str, Any],
+    aftermath: Aftermath | None = None,
+    kept: Mapping[str, Any] | None = None,
+    would: Mapping[str, int] | None = None,
 ) -> str:
     """What `reconciler run` prints at its end.
 
-    `aftermath` is of the events that had waited for their provider, `kept` the plan of what a limit held back.
+    `aftermath` is of the events that had waited for their provider, `kept` the plan of what a limit held back, `would`
+    counts by remedy what a dry run worked out.
     """
     accounts, events, requests = summary["accounts"], summary["events"], summary["requests"]
-    title = "dry run" if summary["dry_run"] else "run"
+    looks = summary["dry_run"]
+    title, nothing, be = ("dry run", "; nothing was written", "to be ") if looks else ("run", "", "")
     lines = [
-        f"{title} {summary['run_id']}: {summary['status']} in {summary['duration_seconds']:.1f} s",
+        f"{title} {summary['run_id']}: {summary['status']} in {summary['duration_seconds']:.1f} s{nothing}",
         f"  accounts   {accounts['due']} due, {accounts['done']} done, {accounts['failed']} failed, "
-        f"{accounts['parked']} parked, {accounts['left']} left",
-        f"  events     {events['due']} due, {events['read']} read, {events['settled']} settled",
+        f"{accounts['parked']} {be}parked, {accounts['left']} left",
+        f"  events     {events['due']} due, {events['read']} read, {events['settled']} {be}settled",
     ]
     lines += _table("causes", summary["causes"], terms=True)
-    lines += _table("outcomes", {k: v for k, v in summary["outcomes"].items() if v})
-    lines += _table("notices", {k: v for k, v in summary["notices"].items() if v})
-    lines += _table("incidents", {k: v for k, v in summary["incidents"].items() if v})
+    if looks:
+        lines += _would(summary, would or {})
+    else:
+        lines += _table("outcomes", {k: v for k, v in summary["outcomes"].items() if v})
+        lines += _table("notices", {k: v for k, v in summary["notices"].items() if v})
+        lines += _table("incidents", {k: v for k, v in summary["incidents"].items() if v})
     if aftermath is not None:
         lines.append(f"  outage     {aftermath.text}")
     lines.append(f"  requests   {requests['total']}{_by_kind(requests)}")
@@ -33,6 +43,51 @@ def run_text(
         lines.append(f"  held back  {_kept(sum(kept['remedies'].values()), kept['plan_id'])}")
     lines += _failed(summary["errors"])
     return "\n".join(lines)
+
+
+def _would(summary: Mapping[str, Any], remedies: Mapping[str, int]) -> list[str]:
+    """What a run would do that a dry run only looked at: the first three lines whatever the numbers."""
+    notices, incidents, waiting = summary["notices"], summary["incidents"], summary["outcomes"]["waiting"]
+    more = [
+        f"{verb} {many(counts[name], noun)}"
+        for noun, counts, verbs in (("notice", notices, _NOTICE_VERBS), ("incident", incidents, _INCIDENT_VERBS))
+        for name, verb in verbs.items()
+        if counts[name]
+    ]
+    lines = [
+        f"would write {many(remedies.get('reupsert', 0), 'event')} again",
+        f"would queue {many(notices['queued'], 'notice')}",
+        f"would park {many(summary['accounts']['parked'], 'account')}",
+        *(f"would {what}" for what in more),
+    ]
+    lines += [
+        f"would {verb} {many(remedies[remedy], 'event')}"
+        for remedy, verb in (("report", "report"), ("escalate", "escalate"))
+        if remedies.get(remedy)
+    ]
+    lines += [f"would wait for the link of {many(waiting, 'event')}"] if waiting else []
+    return [f"  {'outcomes' if i == 0 else '':<10} {line}" for i, line in enumerate(lines)]
+
+
+_NOTICE_VERBS = {"updated": "update", "resolved": "resolve"}
+_INCIDENT_VERBS = {"opened": "open", "closed": "close"}
+
+
+def told(result: UnitResult, *, dry_run: bool) -> list[str]:
+    """What `-v` says of an account: a line for each event that got a verdict."""
+    waits = {key for key, _ in result.held}
+    lines = [f"{s.key}  {s.cause}  {s.remedy}" for s in result.states if s.cause is not None and s.key not in waits]
+    verdicts = [f"{v.key}  {v.cause}  {verdict_text(v)}" for v in result.verdicts]
+    return verdicts if dry_run else lines + [f"{line}, held back by a limit" for line in verdicts]
+
+
+def verdict_text(verdict: Verdict) -> str:
+    """What a run would do about an event; of a repair what it asks for now and what it would ask for."""
+    match verdict.remedy:
+        case Reupsert(profile_id, provider, change):
+            return f"write again: {verdict.evidence.asked} -> {profile_id} ({service_text(provider, change.value)})"
+        case remedy:
+            return remedy_text(remedy)
 
 
 def _failed(errors: Sequence[Mapping[str, str]]) -> list[str]:
@@ -114,12 +169,11 @@ def plan_text(plan: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -> st
     cost, seconds = plan["expected_requests"], plan["expected_seconds"]
     lines.append(f"  requests   about {cost} to carry it out, {seconds:.0f} s at this share")
     for item in items:
-        if item["detail"].get("remedy") == "reupsert":
-            change = item["detail"]["provider_change"]
-            lines.append(
-                f"  reupsert   {item['calendar_id']}/{item['event_id']} -> {item['detail']['profile_id']}"
-                + (f" ({_CHANGES[change]})" if change != "same" else "")
-            )
+        detail = item["detail"]
+        if detail.get("remedy") == "reupsert":
+            change = f" ({_CHANGES[detail['provider_change']]})" if detail["provider_change"] != "same" else ""
+            key = f"{item['calendar_id']}/{item['event_id']}"
+            lines.append(f"  reupsert   {key}: {item['asked']} -> {detail['profile_id']}{change}")
     return "\n".join(lines)
 
 

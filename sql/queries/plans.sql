@@ -4,9 +4,20 @@
 SELECT plan_id FROM reconciler.plans WHERE run_id = $1;
 
 -- name: plan_items
-SELECT calendar_id, event_id, account_id, starts_at, cause, remedy, detail, evidence_digest
-FROM reconciler.plan_items WHERE plan_id = $1
-ORDER BY starts_at, calendar_id, event_id;
+-- `asked`: what the event asks for now.
+SELECT i.calendar_id, i.event_id, i.account_id, i.starts_at, i.cause, i.remedy, i.detail, i.evidence_digest,
+       e.profile_id AS asked
+FROM reconciler.plan_items i
+LEFT JOIN reconciler.events e ON e.calendar_id = i.calendar_id AND e.event_id = i.event_id
+WHERE i.plan_id = $1
+ORDER BY i.starts_at, i.calendar_id, i.event_id;
+
+-- name: remedies_of
+-- What a run worked out and did not carry out, counted by remedy.
+SELECT i.detail ->> 'remedy' AS remedy, count(*)::int AS number
+FROM reconciler.plans p JOIN reconciler.plan_items i USING (plan_id)
+WHERE p.run_id = $1
+GROUP BY 1;
 
 -- name: seal_plan
 UPDATE reconciler.plans SET digest = $2, summary = $3 WHERE plan_id = $1;

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from reconciler.simulator import Simulator, World
-from tests.acceptance.program import Key, Planted, Program, Town, fresh_database, settings_for
+from tests.acceptance.program import DAYS_AGO, Key, Planted, Program, Town, fresh_database, settings_for
 
 EVERYTHING = ("--starting-after", "0s")
 
@@ -169,18 +169,66 @@ async def test_a_run_that_only_looks_writes_nothing_but_the_plan(
         "profile_disconnected": 1,
         "provider_outage": len(waiting),
     }
-    assert summary["outcomes"]["repaired"] == 0
+    assert (summary["outcomes"]["repaired"], summary["incidents"]["opened"]) == (1, 1)
     (run,) = town.query("SELECT dry_run, status FROM reconciler.runs")
     assert run == {"dry_run": True, "status": "completed"}
     items = town.query("SELECT calendar_id, event_id, cause, remedy FROM reconciler.plan_items")
-    assert {(item["cause"], item["remedy"].split()[0]) for item in items} >= {
+    assert {(item["cause"], item["remedy"].split()[0]) for item in items} == {
         ("account_unauthorized", "park"),
         ("profile_removed", "reupsert"),
         ("profile_disconnected", "notify"),
     }
     for_real = await program("run", "--json")
-    assert for_real.json["causes"] == summary["causes"]
+    for name in ("accounts", "events", "causes", "outcomes", "notices", "incidents"):
+        assert for_real.json[name] == summary[name], name
     assert len(removed.event.writes) == 1
+
+
+async def test_a_dry_run_says_what_a_run_would_do_and_claims_to_have_done_nothing(program: Program, town: Town) -> None:
+    removed, waiting = trouble(town)
+    town.move_in()
+    (profile,) = removed.resident.account.conferencing_profiles
+    done = await program("run", "--dry-run", "-v")
+    assert done.code == 0, done
+    for would in ("write 1 event again", "queue 2 notices", "park 1 account", "open 1 incident"):
+        assert f" would {would}\n" in done.out
+    assert f"would wait for the link of {len(waiting)} events\n" in done.out
+    assert "; nothing was written\n" in done.out
+    assert "1 to be parked" in done.out
+    assert "`reconciler plan` with the same options keeps one" in done.out
+    lines = {line.split("  ")[0]: line for line in done.complaints}
+    assert set(lines) == {planted.name for planted in town.planted}
+    assert len(lines) == len(done.complaints)
+    assert lines[removed.name].startswith(
+        f"{removed.name}  profile_removed  write again: {removed.row['profile_id']} -> {profile.profile_id} (zoom"
+    )
+    assert {lines["/".join(key)].split("  ", 1)[1] for key in waiting} == {"provider_outage  wait"}
+    planned = await program("plan")
+    (stored,) = town.query("SELECT plan_id FROM reconciler.plans WHERE digest IS NOT NULL")
+    assert f"reconciler apply {stored['plan_id']}\n" in planned.out
+    assert f"{removed.name}: {removed.row['profile_id']} -> {profile.profile_id}" in planned.out
+
+
+async def test_a_run_says_in_one_line_each_what_became_of_the_events(program: Program, town: Town) -> None:
+    _, waiting = trouble(town)
+    town.move_in()
+    for _ in range(2):
+        done = await program("run", "-v", "--starting-after", "1s")
+        said = [line for line in done.complaints if line.startswith(tuple("/".join(key) for key in waiting))]
+        assert {line.split("  ", 1)[1] for line in said} == {"provider_outage  wait"}
+        assert len(said) == len(waiting)
+
+
+async def test_a_dry_run_says_where_a_run_would_stop_short(program: Program, town: Town) -> None:
+    who = town.resident()
+    who.connect()
+    for _ in range(30):
+        who.event("pro_gone", age=DAYS_AGO, stuck=True)
+    town.move_in()
+    done = await program("run", "--dry-run")
+    assert " would write 30 events again\n" in done.out
+    (said,) = done.complaints
+    assert "a run would make at most 19 of these 30 repairs" in said
 
 
 async def test_a_plan_says_what_it_is_and_what_it_costs(program: Program, town: Town) -> None:

@@ -538,7 +538,7 @@ async def test_the_report_of_a_killed_run_says_so_and_that_it_ended_early_once_i
     assert ("its process is gone" in told, "still under way" in told.lower()) == (True, False)
     assert (await program("run", env=BOLD)).code == 0
     told = (await program(*report)).out
-    assert "Ended early: 3 of 3 accounts were not looked at. It checked 0 meetings in 0 accounts." in told
+    assert "Ended early: 3 of 3 accounts were not looked at. It read 0 meetings in 0 accounts." in told
     assert "could not be read or written" not in told
 
 
