@@ -188,7 +188,7 @@ RUN_STATUS_TEXT: dict[str, str] = {
 
 NOT_READ_TEXT: Mapping[str, str] = {
     "failed": "could not be checked",
-    "parked": "we have no access to any more",
+    "parked": "we have no access to any more (they are among those at risk)",
     "left": "were not reached",
 }
 """Why events that were due were not read, of their accounts."""

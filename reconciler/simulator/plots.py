@@ -28,11 +28,14 @@ def healthy(stage: Stage, customer: Customer, index: int, provider: str | None) 
 
 
 def relink_needed(stage: Stage) -> None:
-    """Profiles whose credentials were refused: named, and behind `default`."""
+    """Profiles whose credentials were refused: named, and behind `default`. One meeting is within a day."""
     actor = stage.hire(NORDLICHT, 5)
     zoom = actor.connect("zoom")
     actor.meet_and_link(zoom.profile_id)
     actor.meet(zoom.profile_id, "profile_disconnected", LATELY, 3)
+    start = stage.now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=20)
+    soon = {"start": start.isoformat(), "end": (start + timedelta(minutes=45)).isoformat()}
+    actor.meet(zoom.profile_id, "profile_disconnected", LATELY, body=soon)
     zoom.connected = False
     stage.tell(
         "profile_disconnected",

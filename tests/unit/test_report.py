@@ -488,7 +488,7 @@ class TestHtml:
             (
                 Header(replace(RUN, accounts_read=40, events_read=230, not_read=NOT_READ), NOW),
                 "It read 230 meetings in 40 accounts. Due, but not read: 8 meetings in 2 accounts that could not be "
-                "checked; 1 meeting in 1 account that we have no access to any more.",
+                "checked; 1 meeting in 1 account that we have no access to any more (they are among those at risk).",
             ),
         ],
         ids=["period", "open beginning", "dry run", "numbers", "not all was read"],
