@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.commands.terminal import Exit, complain, say
+from reconciler.commands.working import stopping
 from reconciler.ports import RunStopped
 from reconciler.postgres.embedded import embedded_postgres
 from reconciler.postgres.loader import load_rows
@@ -43,12 +44,16 @@ def demonstrate(output: str, *, keep: bool) -> Exit:
             except OSError as error:
                 complain(f"--output {output}: {error.strerror}")
                 return Exit.USAGE
-            return asyncio.run(_demonstrate(dsn, Path(output), keep=keep))
+            end = asyncio.run(_demonstrate(dsn, Path(output), keep=keep))
     except RunStopped as error:
         complain(str(error))
         return Exit.CONFIGURATION
     except KeyboardInterrupt:
+        complain("the demo was stopped before its end; its servers are gone")
         return Exit.STOPPED
+    if keep:
+        say("\nThe servers are gone, and with them all that they held.")
+    return end
 
 
 async def _demonstrate(dsn: str, output: Path, *, keep: bool) -> Exit:
@@ -86,7 +91,7 @@ async def _demonstrate(dsn: str, output: Path, *, keep: bool) -> Exit:
             " try commands."
         )
         if keep:
-            await _keep(environment)
+            await _keep(environment, scene)
     return Exit.DONE
 
 
@@ -109,11 +114,19 @@ async def _reports(environment: Mapping[str, str], run_id: str, output: Path) ->
         await _command(environment, "report", "--run", run_id, "--format", form, "-o", str(output / f"report.{form}"))
 
 
-async def _keep(environment: Mapping[str, str]) -> None:
+async def _keep(environment: Mapping[str, str], scene: Company) -> None:
     say("\nThe servers run until Ctrl-C. In another terminal:")
     for name, value in environment.items():
         say(f"export {name}='{value}'")
-    await asyncio.Event().wait()
+    puzzles = {key for key, cause in scene.expected.items() if cause == "unexplained"} - set(scene.expected_second_run)
+    lost = next(row for row in scene.events if (row["calendar_id"], row["event_id"]) in puzzles)
+    person = next(row["name"] for row in scene.accounts if row["account_id"] == lost["account_id"])
+    profile = f"/control/accounts/{lost['account_id']}/profiles/{lost['profile_id']}"
+    say(f"\nThe repairs are made. To see another one, take {person}'s Zoom away, then look and run again:")
+    say(f"curl -X DELETE {environment['RECONCILER_CRONOFY_URL']}{profile}")
+    say("reconciler run --dry-run -v --starting-before 60d --cause unexplained")
+    async with stopping() as stop:
+        await stop.wait()
 
 
 async def _command(

