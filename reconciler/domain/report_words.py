@@ -144,7 +144,8 @@ STEP_TEXT: dict[Step, NextStep] = {
         Actor.ACCOUNT_MANAGER, "It cannot be corrected automatically: have the meeting saved again."
     ),
     Step.ASK_SUPPORT: NextStep(
-        Actor.ENGINEER, "It has to be handed to Cronofy's support; `reconciler explain` prints the text for it."
+        Actor.ENGINEER,
+        "It has to be handed to Cronofy's support; `reconciler explain` prints the text for it.",
     ),
 }
 

@@ -133,7 +133,7 @@ def fates_text(asked: int, fates: Mapping[str, Mapping[str, int]], *, undoes: bo
 
 
 def _by_kind(requests: Mapping[str, int]) -> str:
-    spent = ", ".join(f"{n} {kind}" for kind, n in requests.items() if n and kind != "total")
+    spent = ", ".join(f"{kind} {n}" for kind, n in requests.items() if n and kind != "total")
     return f": {spent}" if spent else ""
 
 

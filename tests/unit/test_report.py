@@ -179,7 +179,7 @@ class TestWording:
         said = Page(render(fold(PERIOD, Lines(at_risk=[line])), "html")).said
         assert "Engineer on call" in said
         assert "has to be handed to Cronofy's support" in said
-        assert "reconciler explain cal_1/e1" in said
+        assert "reconciler explain prints the text for it. cal_1/e1" in said
 
     @pytest.mark.parametrize(
         "asked, text, named",
