@@ -417,6 +417,7 @@ async def test_verify_after_confirms_within_the_run(program: Program, town: Town
     done = await program("run", "--json", "--verify-after", "1s", env=BOLD)
     assert (done.code, done.json["outcomes"]["repaired"], done.json["outcomes"]["confirmed"]) == (0, 1, 1)
     assert town.stories()[event.key][-1] == "event:confirmed"
+    assert done.json["events"] == {"due": 1, "read": 1, "settled": 1}
 
 
 async def test_nought_on_the_command_line_turns_the_second_look_off(program: Program, town: Town) -> None:
