@@ -168,12 +168,12 @@ async def test_a_certificate_that_is_not_there(program: Program, parameter: str)
     [
         "postgresql://u:hunter2@no-such-host.invalid/app",
         "postgresql://u:hunter2@/app?host=/not/there",
-        f"postgresql://u:hunter2@[::1]:{nowhere()}/app",
-        f"postgresql:///app?port={nowhere()}",
+        "postgresql://u:hunter2@[::1]:NOWHERE/app",
+        "postgresql:///app?port=NOWHERE",
     ],
 )
 async def test_an_address_at_which_nobody_is(program: Program, command: str, address: str) -> None:
-    done = await program(command, env={"RECONCILER_DATABASE_URL": address})
+    done = await program(command, env={"RECONCILER_DATABASE_URL": address.replace("NOWHERE", str(nowhere()))})
     told(done, UNREACHABLE, "Postgres cannot be reached", "RECONCILER_DATABASE_URL")
     assert "hunter2" not in done.err
 
