@@ -156,7 +156,7 @@ async def test_a_write_of_the_applications_newer_body_that_cronofy_refuses_is_no
         "UPDATE reconciler.events e"
         " SET body = %s, profile_id = 'pro_gone', written_at = s.repaired_at - interval '1 second'"
         " FROM reconciler.event_states s WHERE s.calendar_id = e.calendar_id AND s.event_id = e.event_id",
-        Jsonb(event.row["body"]),
+        Jsonb({**event.row["body"], "summary": "As the calendar does not show it"}),
     )
     refusal = {"errors": {"summary": [{"key": "errors.required"}]}}
     town.world.faults.add(Fault("status", status=422, body=refusal, match_path="/calendars/.*/events$"))
