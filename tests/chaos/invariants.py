@@ -258,7 +258,10 @@ def _counters(town: Town, want: Expected, stories: dict[Key, str]) -> list[str]:
     for row in town.query(
         "SELECT u.run_id, r.status, r.summary, g.key AS grp, n.key AS name, sum(n.value::bigint)::bigint AS number"
         " FROM reconciler.runs r JOIN reconciler.run_units u USING (run_id), jsonb_each(u.counts) g,"
-        " jsonb_each_text(g.value) n GROUP BY u.run_id, r.status, r.summary, g.key, n.key"
+        " jsonb_each_text(g.value) n WHERE (g.key, n.key) <> ('events', 'read')"
+        " GROUP BY u.run_id, r.status, r.summary, g.key, n.key"
+        " UNION ALL SELECT r.run_id, r.status, r.summary, 'events', 'read', sum(u.events_read)"
+        " FROM reconciler.runs r JOIN reconciler.run_units u USING (run_id) GROUP BY r.run_id"
     ):
         counted[f"{row['grp']}.{row['name']}"] += row["number"]
         said = row["summary"][row["grp"]].get(row["name"]) if row["summary"] else None
