@@ -76,7 +76,7 @@ class AtRisk:
 
     `remedy` is the phrase of `event_states.remedy`; `corrected`: a repair was accepted and awaits its link;
     `planned`: the remedy was worked out in a run that did not carry it out; `unlisted`: the last listing lacked the
-    event, for the first time.
+    event, for the first time; `refused`: Cronofy refused the stored body, so that it is not sent again.
     """
 
     owner: Owner
@@ -87,6 +87,7 @@ class AtRisk:
     corrected: bool = False
     planned: bool = False
     unlisted: bool = False
+    refused: bool = False
 
     @property
     def lacking(self) -> bool:
@@ -117,7 +118,7 @@ class AtRisk:
             case ["reupsert", *_] if self.planned:
                 return STEP_TEXT[Step.CORRECTION_PLANNED]
             case ["reupsert", *_] if not self.corrected:
-                return STEP_TEXT[Step.CORRECTION_OPEN]
+                return STEP_TEXT[Step.SAVE_AGAIN if self.refused else Step.CORRECTION_OPEN]
             case ["reupsert" | "wait", *_] if self.corrected:
                 return STEP_TEXT[Step.CORRECTION_SENT]
             case ["report", *_] if self.cause in _REPORTED:

@@ -43,7 +43,12 @@ def speaking_plainly() -> Iterator[None]:
         raise WrongConfiguration(f"RECONCILER_DATABASE_URL: {_one_line(error)}") from error
     except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.InvalidSchemaNameError) as error:
         raise WrongConfiguration(
-            f"the database lacks what this version needs ({_one_line(error)}): run `reconciler migrate`"
+            f"the database lacks what this version needs ({_one_line(error)}): run `reconciler migrate`, or give "
+            "your view in place of accounts or events every column"
+        ) from error
+    except (asyncpg.FeatureNotSupportedError, asyncpg.ObjectNotInPrerequisiteStateError) as error:
+        raise WrongConfiguration(
+            f"reconciler.accounts and reconciler.events must be tables or updatable views ({_one_line(error)})"
         ) from error
     except asyncpg.UndefinedFunctionError as error:
         raise WrongConfiguration(

@@ -131,6 +131,7 @@ def _at_risk(rows: Sequence[asyncpg.Record]) -> list[AtRisk]:
             corrected=row["corrected"],
             planned=row["planned"],
             unlisted=row["unlisted"],
+            refused=row["refused"],
         )
         for row in rows
     ]

@@ -50,6 +50,7 @@ def story(event: Mapping[str, Any], entries: Sequence[StoredEntry], policy: Poli
         "rules": _rules(evidence_from(last.entry.evidence or {}), policy) if last else [],
         "planned": event["planned"],
         "expected_next": _expected_next(event),
+        "not_due": _not_due(event, policy),
         "support": _support(event, entries),
         "entries": [
             {
@@ -109,7 +110,9 @@ def story_text(event: Mapping[str, Any], entries: Sequence[StoredEntry], policy:
         lines += ["rules before it that did not fit:", *before] if before else []
     if expected := _expected_next(event):
         lines.append(f"expected next: {expected}")
-    if event.get("next_read_at"):
+    if not_due := _not_due(event, policy):
+        lines.append(f"not due: {not_due}")
+    elif event.get("next_read_at"):
         lines.append(f"due again from {_when(event['next_read_at'])}")
     if details := _support(event, entries):
         lines += ["", "for Cronofy's support, to be pasted into a mail:", "", support_text(details)]
@@ -118,6 +121,23 @@ def story_text(event: Mapping[str, Any], entries: Sequence[StoredEntry], policy:
 
 def _expected_next(event: Mapping[str, Any]) -> str | None:
     return _IN_DOUBT if event.get("intended_at") else _NEXT.get(_remedy_word(event))
+
+
+def _not_due(event: Mapping[str, Any], policy: Policy) -> str | None:
+    """Why no run will look at the event, whatever is on record of it; null where one will, or it is settled."""
+    if event["dropped"] or event.get("cancelled_at") or event.get("settled_at"):
+        return None
+    if (event["profile_id"] or "none") in {"none", "explicit"}:
+        return "it asks for no conferencing that Cronofy makes"
+    if event["starts_at"] <= event["now"]:
+        return "it has started"
+    if event["starts_at"] > event["now"] + policy.horizon:
+        return "it starts further ahead than RECONCILER_HORIZON"
+    if event["account_state"] is None:
+        return "reconciler.accounts holds no such account"
+    if event["account_state"] != "active":
+        return f"its account is {event['account_state']} ({event['parked_reason'] or 'no reason on record'})"
+    return None
 
 
 def _planned(planned: Mapping[str, Any], asked: str | None) -> str:

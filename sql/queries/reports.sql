@@ -52,6 +52,7 @@ WITH planned AS (
 SELECT e.calendar_id, e.event_id, e.account_id, e.starts_at, o.cause, o.remedy, o.planned,
        coalesce(s.repaired_at IS NOT NULL AND s.confirmed_at IS NULL, false) AS corrected,
        coalesce(s.misses = 1, false) AS unlisted,
+       coalesce(s.rejections @> '[{"about_profile": false}]', false) AS refused,
        a.name, a.email, a.customer, a.account_manager
 FROM open o
 JOIN reconciler.events e ON e.calendar_id = o.calendar_id AND e.event_id = o.event_id
@@ -65,6 +66,7 @@ WHERE e.starts_at > now() AND e.cancelled_at IS NULL
 -- name: at_risk_now
 SELECT e.calendar_id, e.event_id, e.account_id, e.starts_at, s.cause, s.remedy, false AS planned,
        s.repaired_at IS NOT NULL AND s.confirmed_at IS NULL AS corrected, s.misses = 1 AS unlisted,
+       s.rejections @> '[{"about_profile": false}]' AS refused,
        a.name, a.email, a.customer, a.account_manager
 FROM reconciler.event_states s
 JOIN reconciler.events e ON e.calendar_id = s.calendar_id AND e.event_id = s.event_id

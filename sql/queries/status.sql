@@ -81,7 +81,7 @@ ORDER BY p.place;
 SELECT k.calendar_id, k.event_id, coalesce(e.account_id, s.account_id) AS account_id, e.starts_at, e.profile_id,
        e.written_at, e.cancelled_at, e.event_id IS NULL AS dropped,
        s.conferencing, s.cause, s.remedy, s.read_at, s.next_read_at, s.settled_at, s.repairs, s.repaired_at,
-       s.intended_at, a.name, a.customer, u.error_kind AS left_kind, u.error_message AS left_why, u.finished_at AS left_at,
+       s.intended_at, a.name, a.customer, a.state AS account_state, a.parked_reason, now() AS now, u.error_kind AS left_kind, u.error_message AS left_why, u.finished_at AS left_at,
        p.planned
 FROM (SELECT $1::text AS calendar_id, $2::text AS event_id) k
 LEFT JOIN reconciler.events e ON e.calendar_id = k.calendar_id AND e.event_id = k.event_id

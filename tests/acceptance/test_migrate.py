@@ -236,3 +236,29 @@ async def test_a_trail_that_was_cut_off_is_found_out(program: Program, town: Tow
     done = await program("audit", "verify", "--json")
     assert (done.code, done.json["verify"]) == (1, "failed")
     assert any("run:finished was removed" in fault for fault in done.json["faults"])
+
+
+@pytest.mark.parametrize(
+    "select, said",
+    [
+        ("SELECT DISTINCT * FROM app_events", "updatable view"),
+        ("SELECT calendar_id, event_id, account_id, starts_at, ends_at, profile_id, body, written_at FROM app_events",
+         "cancelled_at"),
+    ],
+    ids=["not updatable", "a column short"],
+)  # fmt: skip
+async def test_a_view_that_will_not_do_is_wrong_configuration(
+    program: Program, town: Town, select: str, said: str
+) -> None:
+    who = town.resident()
+    who.connect()
+    who.event("pro_gone", age=DAYS_AGO, stuck=True)
+    town.move_in()
+    town.query("ALTER TABLE reconciler.events RENAME TO app_events")
+    town.query("ALTER TABLE reconciler.app_events SET SCHEMA public")
+    town.query(f"CREATE VIEW reconciler.events AS {select}")
+    done = await program("run", "--json")
+    assert (done.code, len(done.complaints)) == (78, 1), done
+    assert said in done.complaints[0]
+    assert "view" in done.complaints[0]
+    assert [event.event.writes for event in town.planted] == [[]]

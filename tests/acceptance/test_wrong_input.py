@@ -24,7 +24,7 @@ from reconciler.postgres.migrate import migrate
 from reconciler.postgres.pool import open_pool
 from reconciler.simulator import Simulator
 from reconciler.simulator.faults import Fault
-from tests.acceptance.program import Done, Program, Town, query, settings_for
+from tests.acceptance.program import Done, Planted, Program, Town, query, settings_for
 
 EVERYTHING = ("--starting-after", "0s")
 USAGE, PARTIAL, STOPPED, UNREACHABLE, CONFIGURATION = 2, 3, 5, 69, 78
@@ -569,3 +569,23 @@ async def test_a_database_that_goes_away_midway_is_one_clear_line(program: Progr
     assert (await program("run")).code == 0
     assert set(town.causes().values()) == {"assigned"}
     assert town.query("SELECT run_id FROM reconciler.runs WHERE status = 'running'") == []
+
+
+async def test_explain_says_why_no_run_will_look_at_an_event(program: Program, town: Town) -> None:
+    who, parked = town.resident(), town.resident(state="parked", parked_reason="gone on holiday")
+    zoom = who.connect()
+    reasons: list[tuple[Planted, str | None]] = [
+        (who.event(None), "it asks for no conferencing that Cronofy makes"),
+        (who.event("none", starts_in=timedelta(days=1)), "it asks for no conferencing that Cronofy makes"),
+        (who.event(zoom, starts_in=-timedelta(days=1)), "it has started"),
+        (who.event(zoom, starts_in=timedelta(days=300)), "it starts further ahead than RECONCILER_HORIZON"),
+        (parked.event("default"), "its account is parked (gone on holiday)"),
+        (who.event(zoom), None),
+    ]
+    town.move_in()
+    for event, reason in reasons:
+        told = await program("explain", *event.key)
+        assert told.code == 0, told
+        assert [line for line in told.out.splitlines() if line.startswith("not due")] == (
+            [f"not due: {reason}"] if reason else []
+        )

@@ -138,6 +138,7 @@ class TestWording:
         [
             (at_risk(remedy="reupsert pro_2", planned=True), Step.CORRECTION_PLANNED),
             (at_risk(remedy="reupsert pro_2"), Step.CORRECTION_OPEN),
+            (replace(at_risk(remedy="reupsert pro_2"), refused=True), Step.SAVE_AGAIN),
             (at_risk(remedy="reupsert pro_2", corrected=True), Step.CORRECTION_SENT),
             (at_risk(remedy="wait", corrected=True), Step.CORRECTION_SENT),
             (at_risk(remedy="wait"), Step.WAIT),
