@@ -46,8 +46,8 @@ class Bar:
         self._progress.update(self._task, total=accounts)
 
     def done(self, result: UnitResult) -> None:
-        """One account more."""
+        """One account more, unless it is to be worked again."""
         self._causes.update(result.counts.get("causes", {}))
         self._requests += result.counts.get("requests", {}).get("total", 0)
         most = "  ".join(f"{cause} {n}" for cause, n in self._causes.most_common(_MOST_CAUSES))
-        self._progress.update(self._task, advance=1, requests=self._requests, causes=most)
+        self._progress.update(self._task, advance=int(not result.waits), requests=self._requests, causes=most)

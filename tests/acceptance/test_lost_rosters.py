@@ -143,3 +143,16 @@ async def test_below_five_accounts_lost_profiles_are_their_own_affair(program: P
     done = await program("run", "--json", *EVERYTHING)
     assert (done.code, done.json["outcomes"]["repaired"]) == (0, 4), done
     assert done.json["requests"]["events"] == 4  # nothing to wait for
+
+
+async def test_on_request_each_line_says_what_became_of_an_event_that_waited(program: Program, town: Town) -> None:
+    events = people(town, 30)
+    town.move_in()
+    assert (await program("run", *EVERYTHING)).code == 0
+    lose(events[:1])
+    done = await program("run", "-v", *EVERYTHING)
+    assert done.code == 0, done
+    lines = [line for line in done.err.splitlines() if line.startswith(events[0].name)]
+    assert len(lines) == 2
+    assert lines[0].endswith(", waits until all rosters are read")
+    assert lines[1].endswith("reupsert integrated")
