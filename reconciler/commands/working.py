@@ -124,7 +124,7 @@ def exit_of(end: RunEnd, kept: str) -> Exit:
         if end.summary["accounts"]["done"] and not isinstance(end.stopped_by, WrongConfiguration):
             return Exit.STOPPED
         return exit_code_of(end.stopped_by)
-    if (left := end.summary["accounts"]["left"]) and end.status != "stopped":
+    if (left := end.summary["accounts"]["left"]) and end.status not in {"stopped", "refused"}:
         accounts, they = ("account is", "it") if left == 1 else ("accounts are", "them")
         complain(f"{left} {accounts} in another run's hands, which looks after {they}")
     match end.status:

@@ -59,7 +59,8 @@ async def test_where_all_lose_everything_nothing_is_written_and_nobody_is_told(
     for night in ("one", "two"):  # what was not believed is no yardstick for the next run
         done = await program("run", "--json", "--run-key", night, *EVERYTHING, env=env)
         assert done.code == REFUSED, done
-        assert "12 of 12 accounts lost every conferencing profile" in done.err
+        (line,) = done.complaints
+        assert "12 of 12 accounts lost every conferencing profile" in line
         assert done.json["accounts"] == {"due": 12, "done": 0, "failed": 0, "parked": 0, "left": 12}
     assert written(town) == set()
     assert town.notices() == []
