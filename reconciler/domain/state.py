@@ -12,9 +12,9 @@ from reconciler.domain.outcome import Applied, InDoubt, Outcome, Rejected, Unnee
 from reconciler.domain.remedy import Remedy, Reupsert, remedy_text
 from reconciler.domain.schedule import next_read_at
 
-CROSSING = timedelta(seconds=15)
-"""A write of the application's so shortly after the answer to ours may have reached Cronofy before ours did: its row
-comes after its request, and its clock is not the database's."""
+CROSSING = timedelta(milliseconds=250)
+"""A write of the application's that is stamped so shortly after the answer to ours may have reached Cronofy before ours
+did: its clock is not the database's."""
 
 
 @dataclass(frozen=True, slots=True)

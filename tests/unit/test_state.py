@@ -346,7 +346,7 @@ def test_these_looks_speak_of_an_event_far_enough_ahead_for_gaps() -> None:
     assert found(Absent()).start == Instant(NOW + STARTS_IN)
 
 
-SOON = timedelta(seconds=10)
+SOON = timedelta(milliseconds=200)
 
 
 @pytest.mark.parametrize(
