@@ -46,6 +46,12 @@ def speaking_plainly() -> Iterator[None]:
             f"the database lacks what this version needs ({_one_line(error)}): run `reconciler migrate`, or give "
             "your view in place of accounts or events every column"
         ) from error
+    except (TimeoutError, asyncpg.LockNotAvailableError) as error:
+        raise DatabaseUnreachable(
+            "Postgres does not answer in time: it is overloaded, cut off, or somebody keeps a lock that is waited for"
+        ) from error
+    except asyncpg.InvalidCachedStatementError as error:
+        raise DatabaseUnreachable("the schema was changed meanwhile: what is left is for a new start") from error
     except (asyncpg.FeatureNotSupportedError, asyncpg.ObjectNotInPrerequisiteStateError) as error:
         raise WrongConfiguration(
             f"reconciler.accounts and reconciler.events must be tables or updatable views ({_one_line(error)})"
@@ -58,10 +64,6 @@ def speaking_plainly() -> Iterator[None]:
         raise WrongConfiguration(_SHARED_SESSIONS) from error
     except asyncpg.InsufficientPrivilegeError as error:
         raise WrongConfiguration(f"the database role lacks a privilege: {_one_line(error)}") from error
-    except TimeoutError as error:
-        raise DatabaseUnreachable(
-            "Postgres does not answer in time: it is overloaded, cut off, or somebody keeps a lock that is waited for"
-        ) from error
     except (
         asyncpg.PostgresConnectionError,
         asyncpg.CannotConnectNowError,

@@ -12,7 +12,7 @@ from reconciler.domain.audit import AuditEntry, AuditTag
 from reconciler.domain.casework import Counts, Unit, added
 from reconciler.domain.ids import AccountId
 from reconciler.domain.run import ProviderShare, RunClosed, RunRow, Totals, summary
-from reconciler.ports import LocksLost, Reopened, StillWriting
+from reconciler.ports import DatabaseUnreachable, LocksLost, Reopened, StillWriting
 from reconciler.postgres import audit_log
 from reconciler.postgres.due import DueFilter
 from reconciler.postgres.pool import Connection, Pool, speaking_plainly
@@ -173,8 +173,10 @@ class RunLedger:
             with speaking_plainly():
                 async with self._pool.acquire() as connection, connection.transaction():
                     return await self._finish(connection, run, at, incidents, status)
-        except asyncpg.LockNotAvailableError as error:
-            raise StillWriting from error
+        except DatabaseUnreachable as error:
+            if isinstance(error.__cause__, asyncpg.LockNotAvailableError):
+                raise StillWriting from error
+            raise
 
     async def _finish(
         self,

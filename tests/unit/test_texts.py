@@ -24,6 +24,7 @@ OLD, NEW = ProfileId("pro_old"), ProfileId("pro_new")
 EVENT: dict[str, Any] = {
     "calendar_id": KEY.calendar_id, "event_id": KEY.event_id, "account_id": "acc_1", "starts_at": NOW + HOUR,
     "profile_id": NEW, "written_at": NOW - HOUR, "dropped": False, "planned": None, "remedy": "wait",
+    "now": NOW, "account_state": "active",
 }  # fmt: skip
 
 
