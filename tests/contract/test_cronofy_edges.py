@@ -1137,6 +1137,13 @@ async def test_a_body_that_cannot_be_sent_keeps_the_others_from_nothing(bench: B
     assert outcomes == [Unsent("the stored body cannot be sent as it is"), Applied()]
 
 
+@pytest.mark.parametrize("calendar_id", ["", ".", ".."])
+async def test_a_calendar_id_that_leads_elsewhere_is_not_asked(bench: Bench, calendar_id: str) -> None:
+    upsert = replace(an_upsert(), key=EventKey(CalendarId(calendar_id), EventId("evt-1")))
+    assert await bench.client.upsert(bench.who, [upsert]) == [Unsent("no calendar has such an id")]
+    assert bench.server.asked == []
+
+
 async def test_what_was_written_before_the_account_failed_is_not_forgotten(bench: Bench) -> None:
     bench.server.on(BATCH, (207, {"batch": [{"status": 202}] * 50}), (401, ""))
     bench.server.on(TOKEN, (400, {"error": "invalid_grant"}))

@@ -12,6 +12,9 @@ from reconciler.ports import UpsertRequest
 
 _OBJECT = msgspec.json.Decoder(dict[str, Raw])
 _OBJECT_OR_NULL = msgspec.json.Decoder(dict[str, Raw] | None)
+_NO_SEGMENT = frozenset({"", ".", ".."})
+"""What a path cannot hold as one of its steps, encoded or not."""
+
 _TEXT = msgspec.json.Decoder(str)
 _ENCODER = msgspec.json.Encoder()
 
@@ -27,8 +30,10 @@ def upsert_body(request: UpsertRequest) -> bytes:
     Every other value goes out byte for byte as it is stored, numbers and escapes included.
 
     Raises:
-        Malformed: the stored body is no JSON object, or would write another event.
+        Malformed: the stored body is no JSON object, or would write another event, or somewhere else.
     """
+    if request.key.calendar_id in _NO_SEGMENT:
+        raise Malformed("no calendar has such an id")
     try:
         body = _OBJECT.decode(request.body_text)
         event_id = _TEXT.decode(body.get("event_id", b"null"))
