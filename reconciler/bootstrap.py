@@ -20,7 +20,7 @@ from reconciler.domain.policy import Policy, Substitute
 from reconciler.pipeline.engine import LocalEngine
 from reconciler.pipeline.guide import Guide, freely
 from reconciler.pipeline.meter import TaskMeter
-from reconciler.pipeline.unit import Tools
+from reconciler.pipeline.tools import Tools
 from reconciler.ports import Budget, Engine, SafetyLimits, Stop, WrongConfiguration
 from reconciler.postgres.audit_log import AuditReader
 from reconciler.postgres.budget import SharedBudget

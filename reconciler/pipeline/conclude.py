@@ -16,7 +16,7 @@ from reconciler.domain.notice import Addressee
 from reconciler.domain.run import ProviderShare
 from reconciler.pipeline.judge import judge
 from reconciler.pipeline.settle import settle
-from reconciler.pipeline.unit import Tools
+from reconciler.pipeline.tools import Tools
 from reconciler.ports import Locks, RunLedger, RunStopped
 
 log = structlog.get_logger()

@@ -46,6 +46,11 @@ class Judged:
         return self.evidence.provider is not None and self.cause in _WAIT_FOR_THE_RUN
 
     @property
+    def restores(self) -> bool:
+        """Whether it puts back the application's own newer body: nobody need approve that, no limit holds it up."""
+        return isinstance(self.remedy, Reupsert) and self.remedy.restores
+
+    @property
     def verdict(self) -> Verdict:
         """As plans list it."""
         return Verdict(self.key, self.case.event.starts_at, self.cause, self.remedy, self.evidence)

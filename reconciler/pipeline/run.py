@@ -18,7 +18,8 @@ from reconciler.domain.casework import Unit
 from reconciler.domain.run import RunRow, Totals, summary
 from reconciler.pipeline.conclude import Seen, infer_outages, judge_held, resolve_spent_notices
 from reconciler.pipeline.guide import freely
-from reconciler.pipeline.unit import Tools, landed, work_unit
+from reconciler.pipeline.tools import Tools
+from reconciler.pipeline.unit import landed, work_unit
 from reconciler.ports import (
     ApiUnreachable,
     DatabaseUnreachable,

@@ -3,7 +3,7 @@
 import asyncio
 import traceback
 from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,34 +23,24 @@ from reconciler.domain.event import Assigned
 from reconciler.domain.evidence import Found, ReadBack, Unauthorized, Unreadable
 from reconciler.domain.ids import EventKey
 from reconciler.domain.notice import Addressee
-from reconciler.domain.outcome import Outcome, Rejected
 from reconciler.domain.plural import many
 from reconciler.domain.policy import Policy
 from reconciler.domain.remedy import Reupsert
 from reconciler.domain.roster import Roster
-from reconciler.pipeline.act import DOUBT_SETTLES_S, repair
-from reconciler.pipeline.guide import Guide, freely, guided
+from reconciler.pipeline.act import DOUBT_SETTLES_S
+from reconciler.pipeline.attempts import Repairs, carry_out
+from reconciler.pipeline.guide import freely, guided
 from reconciler.pipeline.judge import Judged, gather, judge, observe, restored, with_roster
-from reconciler.pipeline.meter import TaskMeter
-from reconciler.pipeline.read_back import PageSize, read_back
-from reconciler.pipeline.settle import Attempt, Settled, settle
+from reconciler.pipeline.read_back import read_back
+from reconciler.pipeline.settle import Settled, settle
+from reconciler.pipeline.tools import Tools
 from reconciler.ports import (
-    AccountLimitReached,
     AccountUnauthorized,
     AccountUnreadable,
-    CalendarApi,
-    CaseStore,
-    Clock,
     Credentials,
     Loaded,
     RunStopped,
-    SafetyLimitReached,
-    SafetyLimits,
 )
-
-_ATTEMPTS_PER_RUN = 2
-"""A rejected profile is followed by the next replacement, once."""
-
 
 _LOOKS_AFTER_OVERTAKING = 3
 """An application that rewrites an event faster than we can read it is left to the next run."""
@@ -60,47 +50,6 @@ _LANDS_S = 10.0
 T = TypeVar("T")
 
 _OURS = f"{Path(__file__).parent.parent}/"
-
-
-@dataclass(slots=True)
-class Brakes:
-    """What has stopped this run from writing, if anything; shared by its units."""
-
-    refusal: str | None = None
-
-    def stop_writing(self, why: str) -> None:
-        """No more repairs in this run; the first reason stands."""
-        self.refusal = self.refusal or why
-
-
-@dataclass(slots=True)
-class _Repairs:
-    """What came of an account's repairs: every attempt in order, those that a limit kept back, and the account's limit
-    if that was it."""
-
-    outcomes: dict[EventKey, list[Attempt]] = field(default_factory=dict)
-    kept: Sequence[Judged] = ()
-    refusal: str | None = None
-
-    def keep(self, wanted: Sequence[Judged]) -> None:
-        """A limit keeps these back; what was tried before stays with its outcome."""
-        self.kept = [item for item in wanted if item.key not in self.outcomes]
-
-
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """All that working a unit needs."""
-
-    api: CalendarApi
-    store: CaseStore
-    clock: Clock
-    policy: Policy
-    limits: SafetyLimits
-    meter: TaskMeter
-    dry_run: bool = False
-    guide: Guide = freely
-    brakes: Brakes = field(default_factory=Brakes)
-    page_size: PageSize = field(default_factory=PageSize)
 
 
 async def work_unit(unit: Unit, tools: Tools) -> UnitResult:
@@ -215,12 +164,12 @@ async def _reconcile(loaded: Loaded, tools: Tools) -> UnitResult:
     judged = [item for item in judged if item.key not in doubted]
     may_hold = tools.guide is freely
     held = [item for item in judged if may_hold and item.waits_for_the_run]
-    rest = [item for item in judged if not (may_hold and item.waits_for_the_run) and not _restores(item)]
+    rest = [item for item in judged if not (may_hold and item.waits_for_the_run) and not item.restores]
     decided, drifted = guided(rest, tools.guide)
-    decided = [*(item for item in judged if _restores(item)), *decided]
-    repairs = _Repairs(kept=[item for item in decided if isinstance(item.remedy, Reupsert)])
+    decided = [*(item for item in judged if item.restores), *decided]
+    repairs = Repairs(kept=[item for item in decided if isinstance(item.remedy, Reupsert)])
     if repairs.kept and not tools.dry_run:
-        repairs = await _repair(who, caseload, repairs.kept, read, tools)
+        repairs = await carry_out(who, caseload, repairs.kept, read, tools)
     settled = settle(caseload, decided, held, repairs.outcomes, repairs.kept, roster, now, tools.policy, drifted)
     result = _result(caseload, judged, held, settled, roster, now, tools.policy, tools.dry_run)
     if doubted:
@@ -276,12 +225,12 @@ async def _doubted(
     if roster is None or tools.dry_run or tools.guide is not freely or caseload.unit.weighed:
         return {}
     lost = _lost(caseload, roster)
-    if not lost and not any(isinstance(item.remedy, Reupsert) and not _restores(item) for item in judged):
+    if not lost and not any(isinstance(item.remedy, Reupsert) and not item.restores for item in judged):
         return {}
     rosters = await tools.store.lost_rosters(caseload.unit.run_id, one_in_hand=lost)
     if not (rosters.may_be_many if lost else rosters.too_many(tools.limits.share)):
         return {}
-    resting = (item for item in judged if item.evidence.roster and item.cause not in SETTLED and not _restores(item))
+    resting = (item for item in judged if item.evidence.roster and item.cause not in SETTLED and not item.restores)
     return {item.key: item for item in resting}
 
 
@@ -291,66 +240,6 @@ def _waiting(result: UnitResult, doubted: Sequence[Judged]) -> UnitResult:
     counts = {**result.counts, "events": {**events, "read": events.get("read", 0) + len(doubted)}}
     verdicts = (*result.verdicts, *(item.verdict for item in doubted))
     return replace(result, roster=None, waits=True, verdicts=verdicts, counts=counts)
-
-
-async def _repair(
-    who: Credentials, caseload: Caseload, wanted: Sequence[Judged], events_read: int, tools: Tools
-) -> _Repairs:
-    """Carry out repairs. A limit of the whole run stops everybody's writing, one of the account its own alone."""
-    done = _Repairs()
-    if restoring := [item for item in wanted if _restores(item)]:
-        await _attempt(who, caseload, restoring, events_read, tools, done)
-    wanted = [item for item in wanted if not _restores(item)]
-    for number in range(_ATTEMPTS_PER_RUN):
-        if tools.brakes.refusal or not wanted:
-            break
-        try:
-            answers = await _attempt(who, caseload, wanted, events_read, tools, done, first=number == 0)
-        except AccountLimitReached as limit:
-            done.refusal = str(limit)
-            break
-        except SafetyLimitReached as limit:
-            tools.brakes.stop_writing(str(limit))
-            break
-        wanted = [again for item in wanted if (again := _after_rejection(item, answers[item.key], tools))]
-    done.keep(wanted)
-    return done
-
-
-async def _attempt(
-    who: Credentials,
-    caseload: Caseload,
-    wanted: Sequence[Judged],
-    events_read: int,
-    tools: Tools,
-    done: _Repairs,
-    *,
-    first: bool = True,
-) -> Mapping[EventKey, Outcome]:
-    repairs = [(item, item.remedy) for item in wanted if isinstance(item.remedy, Reupsert)]
-    now = tools.clock.now()
-    answers = await repair(tools.api, tools.store, who, caseload.unit, repairs, events_read, now, first=first)
-    answered_at = tools.clock.now()
-    for item in wanted:
-        done.outcomes.setdefault(item.key, []).append((item, answers[item.key], answered_at))
-    return answers
-
-
-def _restores(item: Judged) -> bool:
-    """Whether the remedy puts back the application's own newer body: nobody need approve it, no limit holds it up."""
-    return isinstance(item.remedy, Reupsert) and item.remedy.restores
-
-
-def _after_rejection(item: Judged, outcome: Outcome, tools: Tools) -> Judged | None:
-    """The next replacement where Cronofy refused the profile, if there is another and the run may try it."""
-    if not isinstance(outcome, Rejected) or not outcome.about_profile:
-        return None
-    if not isinstance(item.remedy, Reupsert) or item.remedy.undoes is not None:
-        return None
-    rejection = outcome.rejection(item.remedy.profile_id)
-    evidence = replace(item.evidence, rejections=(*item.evidence.rejections, rejection))
-    again = tools.guide(judge(item.case, evidence, tools.policy))
-    return again if again is not None and isinstance(again.remedy, Reupsert) else None
 
 
 def _result(

@@ -12,7 +12,8 @@ from reconciler.domain.casework import Unit
 from reconciler.domain.ids import AccountId
 from reconciler.domain.policy import Policy
 from reconciler.pipeline.meter import TaskMeter
-from reconciler.pipeline.unit import Tools, work_unit
+from reconciler.pipeline.tools import Tools
+from reconciler.pipeline.unit import work_unit
 from reconciler.ports import DatabaseUnreachable, SafetyLimits
 from tests.fakes import FakeClock
 
