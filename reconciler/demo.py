@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,7 @@ def demonstrate(output: str, *, keep: bool) -> Exit:
 
 async def _demonstrate(dsn: str, output: Path, *, keep: bool) -> Exit:
     scene = company(datetime.now(UTC))
-    async with Simulator(scene.world) as cronofy:
+    async with stopping() as stop, Simulator(scene.world) as cronofy:
         environment = {
             "RECONCILER_DATABASE_URL": dsn,
             "RECONCILER_CRONOFY_URL": cronofy.url,
@@ -68,31 +68,53 @@ async def _demonstrate(dsn: str, output: Path, *, keep: bool) -> Exit:
             "RECONCILER_RATE_PER_MINUTE": "20000",
             "RECONCILER_LOG_LEVEL": "error",
         }
-        say("1. A database of our own, migrated, with a made-up company: "
-            f"{len(scene.accounts)} accounts, {len(scene.events)} events")  # fmt: skip
-        await _command(environment, "migrate")
-        await load_rows(dsn, scene.accounts, scene.events)
-        say("\n2. The nightly run: reconciler run")
-        first = json.loads(await _command(environment, "run", "--run-key", "demo", "--json", expect={0, 3}))
-        await _show(environment, scene, first)
-        await _reports(environment, first["run_id"], output)
-        await asyncio.sleep(_GENERATION_S)
-        say("\n3. The next run confirms what was repaired: reconciler run")
-        say(await _command(environment, "run", expect={0, 3}))
-        say("4. The trail proves itself: reconciler audit verify, reconciler audit replay")
-        say((await _command(environment, "audit", "verify")).strip())
-        say((await _command(environment, "audit", "replay")).strip())
-        say(
-            f"\nLook at {output}/report.html and report.csv: the nightly run by account manager, what is at risk, what "
-            "waits for whom, what was repaired."
-        )
-        say(
-            "Next: the project's README.md tells how to connect your own database; `reconciler demo --keep` lets you"
-            " try commands."
-        )
+        await _unless(stop, _tell(dsn, environment, scene, output))
         if keep:
-            await _keep(environment, scene)
+            _invite(environment, scene)
+            await stop.wait()
     return Exit.DONE
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+    """Do the work; told to stop before its end, cut it off.
+
+    Raises:
+        KeyboardInterrupt: it was.
+    """
+    task, told = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    await asyncio.wait({task, told}, return_when=asyncio.FIRST_COMPLETED)
+    told.cancel()
+    if not task.done():
+        task.cancel()
+        await asyncio.wait({task})
+        raise KeyboardInterrupt
+    task.result()
+
+
+async def _tell(dsn: str, environment: Mapping[str, str], scene: Company, output: Path) -> None:
+    """The story, from an empty database to the proof."""
+    say("1. A database of our own, migrated, with a made-up company: "
+        f"{len(scene.accounts)} accounts, {len(scene.events)} events")  # fmt: skip
+    await _command(environment, "migrate")
+    await load_rows(dsn, scene.accounts, scene.events)
+    say("\n2. The nightly run: reconciler run")
+    first = json.loads(await _command(environment, "run", "--run-key", "demo", "--json", expect={0, 3}))
+    await _show(environment, scene, first)
+    await _reports(environment, first["run_id"], output)
+    await asyncio.sleep(_GENERATION_S)
+    say("\n3. The next run confirms what was repaired: reconciler run")
+    say(await _command(environment, "run", expect={0, 3}))
+    say("4. The trail proves itself: reconciler audit verify, reconciler audit replay")
+    say((await _command(environment, "audit", "verify")).strip())
+    say((await _command(environment, "audit", "replay")).strip())
+    say(
+        f"\nLook at {output}/report.html and report.csv: the nightly run by account manager, what is at risk, what "
+        "waits for whom, what was repaired."
+    )
+    say(
+        "Next: the project's README.md tells how to connect your own database; `reconciler demo --keep` lets you"
+        " try commands."
+    )
 
 
 async def _show(environment: Mapping[str, str], scene: Company, summary: Mapping[str, Any]) -> None:
@@ -114,7 +136,8 @@ async def _reports(environment: Mapping[str, str], run_id: str, output: Path) ->
         await _command(environment, "report", "--run", run_id, "--format", form, "-o", str(output / f"report.{form}"))
 
 
-async def _keep(environment: Mapping[str, str], scene: Company) -> None:
+def _invite(environment: Mapping[str, str], scene: Company) -> None:
+    """What to try while the servers run."""
     say("\nThe servers run until Ctrl-C. In another terminal:")
     for name, value in environment.items():
         say(f"export {name}='{value}'")
@@ -125,8 +148,6 @@ async def _keep(environment: Mapping[str, str], scene: Company) -> None:
     say(f"\nThe repairs are made. To see another one, take {person}'s Zoom away, then look and run again:")
     say(f"curl -X DELETE {environment['RECONCILER_CRONOFY_URL']}{profile}")
     say("reconciler run --dry-run -v --starting-before 60d --cause unexplained")
-    async with stopping() as stop:
-        await stop.wait()
 
 
 async def _command(
@@ -138,7 +159,13 @@ async def _command(
         sys.executable, "-m", "reconciler", *words,
         env={**inherited, **environment}, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    out, err = await process.communicate()
+    try:
+        out, err = await process.communicate()
+    except asyncio.CancelledError:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+        raise
     if process.returncode not in expect:
         raise RunStopped(
             f"reconciler {words[0]} ended with {process.returncode}: {(err or out).decode().strip()[-500:]}"

@@ -75,8 +75,9 @@ async def test_a_demo_without_its_extra_says_how_to_get_it_and_leaves_nothing_be
     assert not out.exists()
 
 
-async def test_a_demo_that_is_stopped_before_its_end_says_so(tmp_path: Path) -> None:
-    async with demo(tmp_path, until="2. The nightly run") as (process, said):
+@pytest.mark.parametrize("until", ["1. A database", "2. The nightly run", "One event's story"])
+async def test_a_demo_that_is_stopped_before_its_end_says_so(tmp_path: Path, until: str) -> None:
+    async with demo(tmp_path, until=until) as (process, said):
         process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(60):
             assert await process.wait() == STOPPED
