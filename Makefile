@@ -99,7 +99,7 @@ imports: $(DEV) ## who may import whom (.importlinter)
 schema: $(DEV) ## write sql/schema.sql anew from the migrations
 	@$(BIN)/python -m reconciler.postgres.schema_dump
 
-COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url $(UPGRADE)
+COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header --no-emit-index-url $(UPGRADE)
 BUILD_REQUIRES = python3 -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")'
 
 # The widest one first; the others take their versions from it. An editable installation needs editables besides.
