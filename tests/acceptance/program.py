@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from psycopg.types.json import Jsonb
 from reconciler.simulator import World
 from reconciler.simulator.accounts import Account, Calendar, CalendarProfile, ConferencingProfile
 from reconciler.simulator.events import Event
+from tests.acceptance.processes import Process, start
 
 Key = tuple[str, str]
 Row = dict[str, Any]
@@ -75,7 +75,7 @@ class Done:
 class Running:
     """A process under way; its output is read all along."""
 
-    process: asyncio.subprocess.Process
+    process: Process
     _ended: "asyncio.Task[tuple[bytes, bytes]]"
 
     @property
@@ -122,17 +122,18 @@ class Program:
         merged: dict[str, str | None] = {**inherited, **self.settings, **(env or {})}
         return {k: v for k, v in merged.items() if v is not None}
 
-    async def start(self, *words: str | bytes, env: Mapping[str, str | None] | None = None) -> Running:
-        """Start it."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "reconciler", *words,
-            env=self.environment(env), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
+    async def start(
+        self, *words: str | bytes, env: Mapping[str, str | None] | None = None, cold: bool = False
+    ) -> Running:
+        """Start it; `cold`: in a new interpreter instead of a fork of one that has imported the program."""
+        process = await start(words, self.environment(env), cold=cold)
         return Running(process, asyncio.create_task(process.communicate()))
 
-    async def __call__(self, *words: str | bytes, env: Mapping[str, str | None] | None = None) -> Done:
+    async def __call__(
+        self, *words: str | bytes, env: Mapping[str, str | None] | None = None, cold: bool = False
+    ) -> Done:
         """Run it to its end."""
-        return await (await self.start(*words, env=env)).end()
+        return await (await self.start(*words, env=env, cold=cold)).end()
 
 
 def settings_for(dsn: str, url: str) -> dict[str, str]:
