@@ -29,6 +29,7 @@ from reconciler.postgres.due import DueFilter
 from reconciler.postgres.locks import Locks
 from reconciler.postgres.plans import Plans
 from reconciler.postgres.pool import IDLE_IN_TRANSACTION_S, Pool, open_pool
+from reconciler.postgres.relations import check_relations
 from reconciler.postgres.run_ledger import RunLedger
 from reconciler.postgres.status_reader import StatusReader
 from reconciler.postgres.tokens import StoredTokens, TokenSafe
@@ -100,7 +101,8 @@ async def open_worker(
     """Connect to the database and get ready to speak to Cronofy, until `stop` is set.
 
     Raises:
-        WrongConfiguration, DatabaseUnreachable: see `postgres.pool`; a setting is missing or wrong.
+        WrongConfiguration, DatabaseUnreachable: see `postgres.pool`; a setting is missing or wrong, or what is sent
+            could not be recorded (`postgres.relations`).
     """
     client_id, client_secret = settings.client()
     safe = TokenSafe(tuple(key.get_secret_value() for key in settings.token_keys))
@@ -119,6 +121,7 @@ async def open_worker(
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(session)
         books = await stack.enter_async_context(open_books(settings, scope, recheck=recheck))
+        await check_relations(books.pool)
         locks = await Locks.open(settings.dsn())
         stack.push_async_callback(lambda: asyncio.shield(locks.close()))
         due = DueFilter(settings.horizon, scope, recheck)
