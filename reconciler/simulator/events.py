@@ -96,6 +96,7 @@ class Event:
     @property
     def links_made(self) -> int:
         """How many conferences were made for it; more than one is a client's mistake (section 10.1)."""
+        self.world.settle()
         return self.conference.made
 
     # What happens in the calendar, not through the API.

@@ -20,6 +20,7 @@ from reconciler.simulator import World
 from reconciler.simulator.accounts import Account, Calendar, CalendarProfile, ConferencingProfile
 from reconciler.simulator.events import Event
 from tests.acceptance.processes import Process, start
+from tests.waiting import A_BUSY_MACHINE_S
 
 Key = tuple[str, str]
 Row = dict[str, Any]
@@ -88,15 +89,15 @@ class Running:
         if self.alive:
             self.process.send_signal(number)
 
-    async def until(self, condition: Callable[[], bool], within: float = 30.0) -> None:
+    async def until(self, condition: Callable[[], bool]) -> None:
         """Wait for something that it does."""
-        give_up = time.monotonic() + within
+        give_up = time.monotonic() + A_BUSY_MACHINE_S
         while not condition():
             assert self.alive, await self.end()
             assert time.monotonic() < give_up, "it never came to that"
             await asyncio.sleep(0.01)
 
-    async def end(self, within: float = 60.0) -> Done:
+    async def end(self, within: float = A_BUSY_MACHINE_S) -> Done:
         """Wait until it ends."""
         try:
             async with asyncio.timeout(within):

@@ -17,6 +17,7 @@ from aiohttp import ClientSession
 
 from reconciler.simulator.scenarios import company
 from tests.acceptance.program import Program
+from tests.waiting import A_BUSY_MACHINE_S
 
 STOPPED, CONFIGURATION = 5, 78
 
@@ -30,7 +31,7 @@ async def demo(tmp_path: Path, *words: str, until: str) -> AsyncIterator[tuple[a
             sys.executable, "-m", "reconciler", "demo", *words, "--output", str(tmp_path / "out"),
             env={**os.environ, "PYTHONUNBUFFERED": "1"}, stdout=out, stderr=out,
         )  # fmt: skip
-    async with asyncio.timeout(90):
+    async with asyncio.timeout(A_BUSY_MACHINE_S):
         while until not in said.read_text():
             assert process.returncode is None, said.read_text()
             await asyncio.sleep(0.05)
@@ -57,7 +58,7 @@ async def test_a_demo_that_is_kept_has_something_to_try_and_takes_its_servers_wi
         told = await program(*command[1].split())
         assert "would write 2 events again" in told.out, told
         process.send_signal(number)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(A_BUSY_MACHINE_S):
             assert await process.wait() == 0
     assert said.read_text().endswith("\nThe servers are gone, and with them all that they held.\n")
     with pytest.raises(psycopg.OperationalError):
@@ -79,7 +80,7 @@ async def test_a_demo_without_its_extra_says_how_to_get_it_and_leaves_nothing_be
 async def test_a_demo_that_is_stopped_before_its_end_says_so(tmp_path: Path, until: str) -> None:
     async with demo(tmp_path, until=until) as (process, said):
         process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(A_BUSY_MACHINE_S):
             assert await process.wait() == STOPPED
     last = "reconciler: the demo was stopped before its end; its servers are gone\n"
     assert said.read_text().endswith(last)
@@ -88,7 +89,7 @@ async def test_a_demo_that_is_stopped_before_its_end_says_so(tmp_path: Path, unt
 async def test_the_demo_finds_every_planted_cause(tmp_path: Path) -> None:
     running = await Program({}).start("demo", "--output", str(tmp_path / "out"))
     planted = await asyncio.to_thread(company, datetime.now(UTC))
-    done = await running.end(90)
+    done = await running.end()
     assert done.code == 0, done
     assert "Traceback" not in done.err
     shown = {cause: int(n) for n, cause in re.findall(r"^ {4,}(\d+)  ([a-z0-9_]+) {2,}", done.out, re.MULTILINE)}

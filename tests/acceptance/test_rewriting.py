@@ -21,6 +21,7 @@ from psycopg.types.json import Jsonb
 
 from reconciler.simulator import Fault
 from tests.acceptance.program import DAYS_AGO, FOR_EVER, Planted, Program, Resident, Running, Town
+from tests.waiting import until
 
 PARTIAL, REFUSED = 3, 4
 BOLD = {"RECONCILER_MAX_REPAIR_SHARE": "1"}
@@ -255,9 +256,7 @@ async def die_writing(program: Program, town: Town, newer: Newer) -> None:
 async def test_what_a_killed_run_had_under_way_is_put_right_by_the_next_one(program: Program, town: Town) -> None:
     _, (newer,) = to_repair(town)
     await die_writing(program, town, newer)
-    async with asyncio.timeout(30):
-        while not newer.event.event.writes:  # noqa: ASYNC110 - what was on its way arrives after all
-            await asyncio.sleep(0.01)
+    await until(lambda: newer.event.event.writes)  # what was on its way arrives after all
     assert newer.event.event.body != newer.body
     done = await program("run", "--json", env=BOLD)
     assert done.code == 0, done

@@ -8,7 +8,6 @@ from datetime import timedelta
 import psycopg
 import pytest
 
-from reconciler.pipeline.engine import DRAIN_S
 from reconciler.simulator.faults import Fault
 from tests.acceptance.program import DAYS_AGO, Done, Planted, Program, Resident, Row, Running, Town
 
@@ -132,7 +131,7 @@ async def test_a_run_that_is_to_end_waits_for_no_pause_and_counts_what_it_sent(
     running = await program.start(*night, env=env)
     await running.until(lambda: pause.hits >= 1)
     running.signal(signal.SIGTERM)
-    done = await running.end(within=DRAIN_S)
+    done = await running.end()
     assert done.code == STOPPED, done
     assert done.json["accounts"]["left"] >= 1
     assert done.json["requests"]["total"] == len(town.world.requests)

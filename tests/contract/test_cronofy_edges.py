@@ -494,7 +494,7 @@ async def test_an_error_with_an_endless_body_is_still_that_error(bench: Bench) -
     async def silent_error(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(status=422)
         await response.prepare(request)
-        await asyncio.sleep(5)
+        await asyncio.sleep(3600)
         return response
 
     bench.server.on(EVENTS, endless_error)

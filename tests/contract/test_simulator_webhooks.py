@@ -7,7 +7,7 @@ import base64
 import hashlib
 import hmac
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,17 +17,12 @@ from aiohttp import web
 
 from reconciler.simulator import Settings, Simulator, World, courier
 from reconciler.simulator.courier import sign
+from tests.waiting import until
 
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 SECRET = "a-made-up-secret"
 BOTH = ("conferencing_assigned", "conferencing_failing")
 ASSIGNED, FAILING = BOTH
-
-
-async def until(holds: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
-        while not holds():  # noqa: ASYNC110 - nobody sets an event for it
-            await asyncio.sleep(0.005)
 
 
 class Receiver:
@@ -108,7 +103,7 @@ class Office:
 
     async def done(self, count: int) -> list[dict[str, Any]]:
         """The record, once so many are done with and none is on its way."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while True:
                 rows = await self.webhooks()
                 if len(rows) >= count and all(row["outcome"] != "waiting" for row in rows):
@@ -359,7 +354,7 @@ async def test_a_receiver_that_hangs_holds_up_neither_the_api_nor_the_end(receiv
     world.add_account(access_token="access").add_calendar_profile().add_calendar("cal_1")
     receiver.hangs = True
     headers = {"Authorization": "Bearer access"}
-    async with asyncio.timeout(5), Simulator(world) as sim, aiohttp.ClientSession(sim.url, headers=headers) as session:
+    async with asyncio.timeout(60), Simulator(world) as sim, aiohttp.ClientSession(sim.url, headers=headers) as session:
         office = Office(world, session)
         await office.write(receiver.url, asked="integrated")
         await office.advance(70)
