@@ -46,6 +46,10 @@ class DatabaseUnreachable(RunStopped):
     """Postgres does not answer or does not let us in."""
 
 
+class TransactionUndone(DatabaseUnreachable):
+    """Postgres undid a transaction for another one's sake (a deadlock), time and again: nothing of it stands."""
+
+
 class LocksLost(DatabaseUnreachable):
     """The connection that held this process's locks is gone: its run may be another's by now."""
 

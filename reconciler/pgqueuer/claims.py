@@ -13,7 +13,8 @@ from uuid import UUID
 from reconciler.domain.casework import Unit
 from reconciler.domain.ids import AccountId
 from reconciler.ports import AccountUnreadable, Budget
-from reconciler.postgres.pool import Connection, Pool, speaking_plainly
+from reconciler.postgres.failures import speaking_plainly
+from reconciler.postgres.pool import Connection, Pool
 from reconciler.postgres.statements import statements
 
 _SQL = statements("engine")

@@ -17,7 +17,8 @@ from reconciler.pgqueuer.claims import Claims
 from reconciler.pgqueuer.queue import AT_ONCE, CHANNEL, OwnedQueries, entrypoint, unit_of
 from reconciler.pipeline.engine import DRAIN_S
 from reconciler.ports import Locks, Reopened, Stop, TurnGivenUp
-from reconciler.postgres.pool import Connection, Pool, open_connection, speaking_plainly
+from reconciler.postgres.failures import repeated, speaking_plainly
+from reconciler.postgres.pool import Connection, Pool, open_connection
 from reconciler.postgres.run_ledger import RunLedger
 from reconciler.postgres.statements import statements
 
@@ -81,6 +82,7 @@ class PgQueuerEngine:
         self._drain_s = drain_s
         self._queries = OwnedQueries(connection)
 
+    @repeated
     async def plan(self, run_id: UUID, now: datetime) -> None:
         """See `ports.Engine.plan`: units and queue in one transaction."""
         with speaking_plainly():
@@ -89,6 +91,7 @@ class PgQueuerEngine:
                 await self._ledger.plan_within(self._connection, run_id, now)
                 await self._enqueue(run_id)
 
+    @repeated
     async def reopen(self, run_id: UUID, which: Reopened) -> int:
         """See `ports.Engine.reopen`."""
         with speaking_plainly():
@@ -118,6 +121,7 @@ class PgQueuerEngine:
             if stop.is_set() or not await self._mended(run_id):
                 return
 
+    @repeated
     async def _mended(self, run_id: UUID) -> bool:
         """Whether units to do had lost their place in the queue, and have one again. Not if the run was cancelled."""
         with speaking_plainly():

@@ -17,7 +17,7 @@ from reconciler.domain.run import ProviderShare
 from reconciler.pipeline.judge import judge
 from reconciler.pipeline.settle import settle
 from reconciler.pipeline.tools import Tools
-from reconciler.ports import Locks, RunLedger, RunStopped
+from reconciler.ports import Locks, RunLedger, RunStopped, TransactionUndone
 
 log = structlog.get_logger()
 
@@ -75,9 +75,9 @@ async def judge_held(run_id: UUID, ledger: RunLedger, locks: Locks, tools: Tools
         async with _in_hand(page, run_id, locks) as accounts:
             try:
                 await _give_verdicts(run_id, accounts, down, tools, seen)
-            except RunStopped:
-                raise
-            except Exception:  # noqa: BLE001 - one account's unheard-of rows must not keep the verdicts from the others
+            except Exception as error:
+                if isinstance(error, RunStopped) and not isinstance(error, TransactionUndone):
+                    raise
                 for account_id in accounts:
                     await _give_its_verdicts(run_id, account_id, down, tools, seen)
 
@@ -97,6 +97,8 @@ async def _give_its_verdicts(
 ) -> None:
     try:
         await _give_verdicts(run_id, [account_id], down, tools, seen)
+    except TransactionUndone as error:
+        await tools.store.record_more([_no_verdicts(run_id, account_id, UnitError("contended", str(error)), tools)])
     except RunStopped:
         raise
     except Exception as error:  # noqa: BLE001 - as above

@@ -40,6 +40,7 @@ from reconciler.ports import (
     Credentials,
     Loaded,
     RunStopped,
+    TransactionUndone,
 )
 
 _LOOKS_AFTER_OVERTAKING = 3
@@ -61,6 +62,8 @@ async def work_unit(unit: Unit, tools: Tools) -> UnitResult:
     tools.meter.begin()
     try:
         return await _record(await _work(unit, tools), tools)
+    except TransactionUndone as error:  # it is about this account's rows
+        return await _record(_nothing_done(unit, tools, UnitError("contended", str(error))), tools)
     except RunStopped:
         raise
     except Exception as error:  # noqa: BLE001 - one account's unheard-of rows or answers must not end everybody's run

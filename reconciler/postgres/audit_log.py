@@ -8,16 +8,15 @@ from uuid import UUID
 
 import asyncpg
 
-from reconciler.domain.audit import GENESIS, RUNS_CHAIN, AuditEntry, AuditTag, StoredEntry, entry_hash
+from reconciler.domain.audit import GENESIS, AuditEntry, AuditTag, StoredEntry, entry_hash
 from reconciler.domain.cause import Cause
 from reconciler.domain.ids import AccountId, CalendarId, EventId, EventKey
-from reconciler.postgres.pool import Connection, Pool, speaking_plainly
+from reconciler.postgres.failures import speaking_plainly
+from reconciler.postgres.pool import Connection, Pool
 from reconciler.postgres.statements import statements
 
 _SQL = statements("audit")
 _PAGE = 1000
-PLACE_IN_CHAIN = "audit_entries_chain_seq_key"
-"""The constraint that keeps two writers from the same place of a chain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +28,9 @@ class Head:
 
 
 async def append(connection: Connection, entries: Iterable[AuditEntry]) -> None:
-    """Append entries to their chains, within the caller's transaction."""
+    """Append entries to their chains, within the caller's transaction; who was overtaken repeats it (`repeated`)."""
     rows: list[dict[str, Any]] = []
     for chain, group in groupby(sorted(entries, key=lambda e: e.chain), key=lambda e: e.chain):
-        if chain == RUNS_CHAIN:
-            await connection.execute(_SQL["lock_runs_chain"])
         rows += chained(chain, await head_of(connection, chain), group)[0]
     await append_rows(connection, rows)
 
@@ -54,8 +51,8 @@ async def seal(connection: Connection, run_id: UUID) -> dict[str, object]:
 def chained(chain: str, head: Head, entries: Iterable[AuditEntry]) -> tuple[list[dict[str, Any]], Head]:
     """Entries as rows that follow the head of their chain; and its new head.
 
-    An account's chain has one writer at a time, whoever holds the account. Two writers of one chain would collide on
-    its sequence number, and one of them would fail whole.
+    An account's chain has one writer at a time, whoever holds the account; the runs' has several. Two writers collide
+    on a sequence number, and the second is undone whole: no lock that others may take keeps anybody waiting.
     """
     rows = []
     for entry in entries:

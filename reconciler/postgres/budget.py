@@ -4,7 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reconciler.postgres.pool import Pool, speaking_plainly
+from reconciler.postgres.failures import speaking_plainly
+from reconciler.postgres.pool import Pool
 from reconciler.postgres.status_reader import client_key
 from reconciler.postgres.together import Together
 

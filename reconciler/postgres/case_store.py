@@ -38,7 +38,8 @@ from reconciler.ports import (
 from reconciler.postgres import audit_log
 from reconciler.postgres.audit_log import Head
 from reconciler.postgres.due import DueFilter
-from reconciler.postgres.pool import Connection, Pool, speaking_plainly
+from reconciler.postgres.failures import repeated, speaking_plainly
+from reconciler.postgres.pool import Connection, Pool
 from reconciler.postgres.rows import (
     ReadBody,
     case_from,
@@ -124,11 +125,9 @@ class PostgresCases:
         self._heads[unit.account_id] = Head(*account["head"]) if account["head"] else Head()
         return caseload_from(unit, account, cases)
 
+    @repeated
     async def intend(self, intent: Intent) -> Mapping[EventKey, str]:
         """See `ports.CaseStore.intend`."""
-        return await _once_more(lambda: self._intend(intent))
-
-    async def _intend(self, intent: Intent) -> Mapping[EventKey, str]:
         keys = list(intent.writes)
         with speaking_plainly(), self._heads_of(intent.unit.account_id, go_on=True):
             async with self._pool.acquire() as connection, connection.transaction():
@@ -223,19 +222,18 @@ class PostgresCases:
         """See `ports.CaseStore.record`. Most are part of one statement, which needs no transaction around it."""
         claimed = self._fence is not None and self._fence.claim is not None
         if claimed or self._dry_run or not _is_plain(result):
-            return await _once_more(lambda: self._record(result, claimed=claimed))
+            return await self._record(result, claimed=claimed)
         await self._put(result)
         return ()
 
+    @repeated
     async def _record_plain(self, results: Sequence[UnitResult]) -> Sequence[None]:
-        async def write() -> None:
-            with speaking_plainly(), self._heads_of(*(result.unit.account_id for result in results)):
-                async with self._pool.acquire() as connection:
-                    await self._record_units(connection, results)
-
-        await _once_more(write)
+        with speaking_plainly(), self._heads_of(*(result.unit.account_id for result in results)):
+            async with self._pool.acquire() as connection:
+                await self._record_units(connection, results)
         return [None] * len(results)
 
+    @repeated
     async def _record(self, result: UnitResult, *, claimed: bool) -> Sequence[EventKey]:
         with speaking_plainly(), self._heads_of(result.unit.account_id):
             async with self._pool.acquire() as connection, connection.transaction():
@@ -247,11 +245,9 @@ class PostgresCases:
                     await self._plan(connection, result)
                 return () if self._dry_run else await self._record_rest(connection, result)
 
+    @repeated
     async def record_more(self, results: Sequence[UnitResult]) -> Sequence[EventKey]:
         """See `ports.CaseStore.record_more`."""
-        return await _once_more(lambda: self._record_more(results))
-
-    async def _record_more(self, results: Sequence[UnitResult]) -> Sequence[EventKey]:
         run_id, accounts = results[0].unit.run_id, [result.unit.account_id for result in results]
         overtaken: list[EventKey] = []
         with speaking_plainly(), self._heads_of(*accounts):
@@ -418,16 +414,6 @@ class PostgresCases:
             [remedy_json(v.remedy) for v in items],
             [digest_of(v.evidence) for v in items],
         )
-
-
-async def _once_more(write: Callable[[], Awaitable[T]]) -> T:
-    """Write; and again where another process has extended an account's chain meanwhile, now from its new head."""
-    try:
-        return await write()
-    except asyncpg.UniqueViolationError as error:
-        if error.constraint_name != audit_log.PLACE_IN_CHAIN:
-            raise
-    return await write()
 
 
 def _is_plain(result: UnitResult) -> bool:

@@ -4,7 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from reconciler.postgres.pool import open_pool, speaking_plainly
+from reconciler.postgres.failures import speaking_plainly
+from reconciler.postgres.pool import open_pool
 
 _ACCOUNTS = """
 INSERT INTO reconciler.accounts (account_id, data_center, access_token, refresh_token, token_expires_at, name, email,

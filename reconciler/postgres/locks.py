@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import Callable, Sequence
 
-from reconciler.postgres.pool import Connection, open_connection, speaking_plainly
+from reconciler.postgres.failures import speaking_plainly
+from reconciler.postgres.pool import Connection, open_connection
 from reconciler.postgres.statements import statements
 from reconciler.postgres.together import Together
 

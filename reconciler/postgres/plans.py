@@ -8,7 +8,8 @@ from typing import Any
 from uuid import UUID
 
 from reconciler.domain.ids import EventKey
-from reconciler.postgres.pool import Pool, speaking_plainly
+from reconciler.postgres.failures import repeated, speaking_plainly
+from reconciler.postgres.pool import Pool
 from reconciler.postgres.statements import statements
 
 _SQL = statements("plans")
@@ -70,6 +71,7 @@ class Plans:
             number: int = await self._pool.fetchval(_SQL["left_in_doubt"], run_id)
             return number
 
+    @repeated
     async def close(self, run_id: UUID, per_minute: float) -> dict[str, Any]:
         """Close a run's plan under its digest: its id, digest, remedies, and what carrying it out is expected to cost.
 

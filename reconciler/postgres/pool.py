@@ -1,15 +1,16 @@
-"""Connections: one pool for short statements, single connections for locks, and failures in the caller's words."""
+"""Connections: one pool for short statements, single connections for locks, each set up for what we need of it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import msgspec
 
-from reconciler.ports import DatabaseUnreachable, WrongConfiguration
-from reconciler.postgres.address import SETTING, check_address, check_encoding
+from reconciler.ports import WrongConfiguration
+from reconciler.postgres.address import check_encoding
+from reconciler.postgres.failures import SHARED_SESSIONS, connecting, speaking_plainly
 
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
@@ -22,97 +23,33 @@ STATEMENT_TIMEOUT_S = 60.0
 IDLE_IN_TRANSACTION_S = 30.0
 _APPLICATION_NAME = "reconciler"
 _PROBES = 5
-_SHARED_SESSIONS = (
-    "RECONCILER_DATABASE_URL leads through a pooler that gives every transaction another session, and locks would not"
-    " hold there: name Postgres itself, or a pool in session mode"
-)
+_IDLE_IN_TRANSACTION = "idle_in_transaction_session_timeout"
+PINNED = {
+    "default_transaction_read_only": "off",
+    "default_transaction_isolation": "read committed",
+    "lock_timeout": "0",
+    "statement_timeout": f"{round(2 * STATEMENT_TIMEOUT_S)}s",
+    "transaction_timeout": "0",
+    "idle_session_timeout": "0",
+}
+"""A session's settings. Our transactions lock first and read then, which needs the second. How long a statement may
+take the driver is told, so that the server ends only those whose process is gone. Listeners and holders of locks idle.
+What an application's triggers may go by (search_path, DateStyle and the like) stays as it is: we do not.
+"""
+_PIN = """
+SELECT set_config(name, value, false)
+FROM (SELECT name, value FROM unnest($1::text[], $2::text[]) AS pinned (name, value)
+      UNION ALL SELECT 'synchronous_commit', 'local' WHERE current_setting('synchronous_commit') = 'off') AS wanted
+WHERE current_setting(name, true) IS NOT NULL
+"""
+"""Those that the server knows. An intent that a crash of the server could still lose is none: it waits for the disk."""
 _ENCODER, _DECODER = msgspec.json.Encoder(), msgspec.json.Decoder()
 
 
-@contextmanager
-def speaking_plainly() -> Iterator[None]:
-    """Turn the driver's failures into ones that say what to change; none carries a password or a row.
-
-    Raises:
-        DatabaseUnreachable: no connection, or it was lost.
-        WrongConfiguration: wrong password, database, privileges, or a relation or column is missing.
-    """
-    try:
-        yield
-    except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as error:
-        raise WrongConfiguration(f"RECONCILER_DATABASE_URL: {_one_line(error)}") from error
-    except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.InvalidSchemaNameError) as error:
-        raise WrongConfiguration(
-            f"the database lacks what this version needs ({_one_line(error)}): run `reconciler migrate`, or give "
-            "your view in place of accounts or events every column"
-        ) from error
-    except (TimeoutError, asyncpg.LockNotAvailableError) as error:
-        raise DatabaseUnreachable(
-            "Postgres does not answer in time: it is overloaded, cut off, or somebody keeps a lock that is waited for"
-        ) from error
-    except asyncpg.InvalidCachedStatementError as error:
-        raise DatabaseUnreachable("the schema was changed meanwhile: what is left is for a new start") from error
-    except (asyncpg.FeatureNotSupportedError, asyncpg.ObjectNotInPrerequisiteStateError) as error:
-        raise WrongConfiguration(
-            f"reconciler.accounts and reconciler.events must be tables or updatable views ({_one_line(error)})"
-        ) from error
-    except asyncpg.UndefinedFunctionError as error:
-        raise WrongConfiguration(
-            f"the database is not migrated ({_one_line(error)}): run `reconciler migrate`"
-        ) from error
-    except (asyncpg.DuplicatePreparedStatementError, asyncpg.InvalidSQLStatementNameError) as error:
-        raise WrongConfiguration(_SHARED_SESSIONS) from error
-    except asyncpg.InsufficientPrivilegeError as error:
-        raise WrongConfiguration(f"the database role lacks a privilege: {_one_line(error)}") from error
-    except (
-        asyncpg.PostgresConnectionError,
-        asyncpg.CannotConnectNowError,
-        asyncpg.AdminShutdownError,
-        asyncpg.CrashShutdownError,
-        asyncpg.IdleInTransactionSessionTimeoutError,
-        asyncpg.TooManyConnectionsError,
-        asyncpg.QueryCanceledError,
-        asyncpg.InterfaceError,
-        asyncpg.InternalClientError,  # what is left of a connection that was cut off in mid-answer
-        OSError,
-    ) as error:
-        raise DatabaseUnreachable(
-            f"Postgres cannot be reached: {_one_line(error)}; check RECONCILER_DATABASE_URL"
-        ) from error
-
-
-@contextmanager
-def connecting(dsn: str) -> Iterator[None]:
-    """As `speaking_plainly`, while a connection is made: whatever else the server or the driver refuses is the address.
-
-    Raises:
-        DatabaseUnreachable, WrongConfiguration.
-    """
-    check_address(dsn)
-    try:
-        with speaking_plainly():
-            try:
-                yield
-            except TimeoutError as error:
-                raise DatabaseUnreachable(f"Postgres does not answer within 10 s; check {SETTING}") from error
-            except FileNotFoundError as error:
-                if "sslrootcert=" in dsn or "sslcert=" in dsn:
-                    raise WrongConfiguration(f"{SETTING}: a file that it names for TLS is not there") from error
-                raise
-            except ValueError as error:
-                raise WrongConfiguration(f"{SETTING}: {_one_line(error)}") from error
-    except asyncpg.PostgresError as error:
-        raise WrongConfiguration(f"{SETTING}: {_one_line(error)}") from error
-
-
-def _one_line(error: BaseException) -> str:
-    text = str(error).strip().splitlines()
-    return (text[0] if text else type(error).__name__)[:200]
-
-
-async def _limit_idling(connection: "Connection", seconds: float) -> None:
-    """A process that freezes within a transaction must not hold its rows for ever."""
-    await connection.execute(f"SET idle_in_transaction_session_timeout = '{round(1000 * seconds)}ms'")
+async def _pin(connection: "Connection", idle_s: float) -> None:
+    """Make a session what our statements count on, whatever the database or the login has for its defaults."""
+    settings = {**PINNED, _IDLE_IN_TRANSACTION: f"{round(1000 * idle_s)}ms"}
+    await connection.execute(_PIN, list(settings), list(settings.values()))
 
 
 async def _prepare(connection: "Connection") -> None:
@@ -145,10 +82,16 @@ async def open_pool(dsn: str, size: int, idle_s: float = IDLE_IN_TRANSACTION_S) 
     Raises:
         DatabaseUnreachable, WrongConfiguration: see `speaking_plainly`.
     """
+    known_to_be_ours = False
 
     async def prepare(connection: "Connection") -> None:
+        nonlocal known_to_be_ours
+        if not known_to_be_ours:  # before anything is set: in a shared session it would be set for strangers
+            if connection.get_server_pid() != await connection.fetchval("SELECT pg_backend_pid()"):
+                await _want_sessions(dsn)
+            known_to_be_ours = True
         await _prepare(connection)
-        await _limit_idling(connection, idle_s)
+        await _pin(connection, idle_s)
 
     with connecting(dsn):
         pool = await asyncpg.create_pool(
@@ -158,9 +101,6 @@ async def open_pool(dsn: str, size: int, idle_s: float = IDLE_IN_TRANSACTION_S) 
         with speaking_plainly():
             async with pool.acquire() as connection:
                 check_encoding(getattr(connection.get_settings(), "server_encoding", None))
-                pooled = connection.get_server_pid() != await connection.fetchval("SELECT pg_backend_pid()")
-            if pooled:
-                await _want_sessions(dsn)
         yield pool
     finally:
         try:
@@ -187,7 +127,7 @@ async def _want_sessions(dsn: str) -> None:
     finally:
         await one.close(timeout=5)
     if len(set(seen)) > 1 or any(a == b for a, b in seen):
-        raise WrongConfiguration(_SHARED_SESSIONS)
+        raise WrongConfiguration(SHARED_SESSIONS)
 
 
 async def _session_of(connection: "Connection") -> int:
@@ -200,5 +140,5 @@ async def open_connection(dsn: str, purpose: str = "locks") -> "Connection":
     """One connection of its own, for locks that live as long as it does, or for listening."""
     with connecting(dsn):
         connection: Connection = await asyncpg.connect(dsn, **_options(f"{_APPLICATION_NAME} {purpose}"))
-        await _limit_idling(connection, IDLE_IN_TRANSACTION_S)
+        await _pin(connection, IDLE_IN_TRANSACTION_S)
         return connection

@@ -13,7 +13,8 @@ from typing import Any
 import asyncpg
 
 from reconciler.ports import WrongConfiguration
-from reconciler.postgres.pool import Connection, Pool, speaking_plainly
+from reconciler.postgres.failures import speaking_plainly
+from reconciler.postgres.pool import Connection, Pool
 from reconciler.postgres.statements import statements
 
 _SQL = statements("relations")

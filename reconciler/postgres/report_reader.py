@@ -14,7 +14,8 @@ from reconciler.domain.remedy import NoticeKind, ProviderChange
 from reconciler.domain.report import Header, NotRead, Period, Report, RunFacts, fold
 from reconciler.domain.report_lines import Asked, AtRisk, Lines, Linked, Owner, Repaired, Unread, Waiting, owner
 from reconciler.domain.report_words import Delivery, RepairStatus
-from reconciler.postgres.pool import Connection, Pool, speaking_plainly
+from reconciler.postgres.failures import speaking_plainly
+from reconciler.postgres.pool import Connection, Pool
 from reconciler.postgres.rows import key_of
 from reconciler.postgres.statements import statements
 

@@ -15,7 +15,8 @@ from reconciler.domain.run import ProviderShare, RunClosed, RunRow, Totals, summ
 from reconciler.ports import DatabaseUnreachable, LocksLost, Reopened, StillWriting
 from reconciler.postgres import audit_log
 from reconciler.postgres.due import DueFilter
-from reconciler.postgres.pool import Connection, Pool, speaking_plainly
+from reconciler.postgres.failures import repeated, speaking_plainly
+from reconciler.postgres.pool import Connection, Pool
 from reconciler.postgres.statements import statements
 
 _SQL = statements("runs")
@@ -66,6 +67,7 @@ class RunLedger:
         with speaking_plainly():
             return [_run(row) for row in await self._pool.fetch(_SQL["under_way"])]
 
+    @repeated
     async def start(self, run: RunRow, entry: AuditEntry) -> None:
         """Open a run's books."""
         async with self._writing(run.run_id) as connection:
@@ -75,6 +77,7 @@ class RunLedger:
             )  # fmt: skip
             await audit_log.append(connection, [entry])
 
+    @repeated
     async def resume(self, run_id: UUID) -> None:
         """Take over a run whose process is gone."""
         async with self._writing(run_id) as connection:
@@ -86,6 +89,7 @@ class RunLedger:
             row = await self._pool.fetchrow(_SQL["ended"], run_id)
         return RunClosed(row["status"], row["summary"] or {}, await self.held_back(run_id)) if row else None
 
+    @repeated
     async def refuse(self, run_id: UUID, why: str) -> None:
         """Note which limit holds back writes; the first reason stands."""
         async with self._writing(run_id) as connection:
@@ -102,6 +106,7 @@ class RunLedger:
         with speaking_plainly():
             return await _held_back(self._pool, run_id)
 
+    @repeated
     async def plan_units(self, run_id: UUID, now: datetime) -> None:
         """Write down the run's work, one unit per account; once, whoever asks."""
         with speaking_plainly():
@@ -122,11 +127,13 @@ class RunLedger:
             rows = await self._pool.fetch(_SQL["units"], run_id, *_start(after), limit)
         return [_unit(run_id, row) for row in rows]
 
+    @repeated
     async def skip(self, unit: Unit) -> None:
         """Leave a unit to the run that has its account in hand."""
         async with self._writing(unit.run_id) as connection:
             await connection.execute(_SQL["skip_unit"], unit.run_id, unit.account_id)
 
+    @repeated
     async def spent(self, unit: Unit, counts: Counts) -> None:
         """Add what a unit cost whose work was cut off."""
         async with self._writing(unit.run_id) as connection:
@@ -134,6 +141,7 @@ class RunLedger:
             if before is not None:
                 await connection.execute(_SQL["put_spent"], unit.run_id, unit.account_id, added(before, counts))
 
+    @repeated
     async def reopen(self, run_id: UUID, which: Reopened) -> int:
         """See `ports.RunLedger.reopen`."""
         with speaking_plainly():
@@ -165,6 +173,7 @@ class RunLedger:
         with speaking_plainly():
             return await _errors(self._pool, run_id)
 
+    @repeated
     async def finish(
         self, run: RunRow, at: datetime, incidents: Mapping[str, int], status: Callable[[Totals, str | None], str]
     ) -> RunClosed | None:
@@ -218,6 +227,7 @@ class RunLedger:
         with speaking_plainly():
             return [row["provider_name"] for row in await self._pool.fetch(_SQL["open_incidents"])]
 
+    @repeated
     async def open_incident(
         self, provider: str, at: datetime, evidence: Mapping[str, object], run_id: UUID, entry: AuditEntry
     ) -> bool:
@@ -228,6 +238,7 @@ class RunLedger:
                 await audit_log.append(connection, [entry])
             return opened is not None
 
+    @repeated
     async def close_incident(
         self, provider: str, at: datetime, evidence: Mapping[str, object], run_id: UUID, entry: AuditEntry
     ) -> bool:
@@ -244,6 +255,7 @@ class RunLedger:
             rows = await self._pool.fetch(_SQL["spent_notices"], now, after)
         return [AccountId(row["account_id"]) for row in rows]
 
+    @repeated
     async def resolve_spent_notices(self, run_id: UUID, now: datetime, accounts: Sequence[AccountId]) -> None:
         """Resolve these accounts' notices whose every event has started."""
         async with self._writing(run_id) as connection:

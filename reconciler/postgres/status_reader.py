@@ -11,7 +11,8 @@ from reconciler.domain.ids import EventKey
 from reconciler.domain.plural import many
 from reconciler.domain.run import expected_end
 from reconciler.postgres.due import DueFilter
-from reconciler.postgres.pool import Pool, speaking_plainly
+from reconciler.postgres.failures import speaking_plainly
+from reconciler.postgres.pool import Pool
 from reconciler.postgres.statements import statements
 
 _SQL = statements("status")

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
-from reconciler.ports import RunStopped
+from reconciler.ports import RunStopped, TransactionUndone
 
 Question = TypeVar("Question")
 Answer = TypeVar("Answer")
@@ -58,7 +58,8 @@ class Together(Generic[Question, Answer]):
             answers = await self._ask([question for question, _ in asked])
             answered = list(zip(asked, answers, strict=True))
         except Exception as error:  # noqa: BLE001 - theirs who asked
-            if self._apart and len(asked) > 1 and not isinstance(error, RunStopped):
+            undone = not isinstance(error, RunStopped) or isinstance(error, TransactionUndone)
+            if self._apart and len(asked) > 1 and undone:
                 for one in asked:
                     await self._pass_on([one])
                 return

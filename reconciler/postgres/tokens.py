@@ -8,7 +8,8 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from reconciler.domain.ids import AccountId
 from reconciler.ports import Tokens, WrongConfiguration
-from reconciler.postgres.pool import Pool, speaking_plainly
+from reconciler.postgres.failures import repeated, speaking_plainly
+from reconciler.postgres.pool import Pool
 from reconciler.postgres.rows import finite
 from reconciler.postgres.statements import statements
 
@@ -70,6 +71,7 @@ class StoredTokens:
             row = await self._pool.fetchrow(_SQL["load"], account_id)
         return self._safe.pair(dict(row)) if row else None
 
+    @repeated
     async def save(self, account_id: AccountId, tokens: Tokens, *, replacing: Tokens) -> bool:
         """Store a refreshed pair, unless the application stored another one since `replacing` was loaded."""
         with speaking_plainly():

@@ -3,9 +3,6 @@
 -- name: head
 SELECT seq, hash FROM reconciler.audit_entries WHERE chain = $1 ORDER BY seq DESC LIMIT 1;
 
--- name: lock_runs_chain
-SELECT pg_advisory_xact_lock(hashtextextended('reconciler:audit:runs', 0));
-
 -- name: append
 -- include: append
 FROM jsonb_populate_recordset(NULL::reconciler.audit_entries, $1)

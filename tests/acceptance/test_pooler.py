@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.acceptance.program import HOURS_AGO, Program, Town
+from tests.acceptance.program import HOURS_AGO, Program, Town, query
 
 WRONG_CONFIGURATION = 78
 
@@ -60,7 +60,7 @@ async def test_a_run_through_a_pool_of_sessions_does_its_job(program: Program, t
     assert list(town.causes().values()) == ["assigned"]
 
 
-@pytest.mark.parametrize("command", ["run", "plan", "status"])
+@pytest.mark.parametrize("command", ["run", "plan", "status", "migrate"])
 async def test_a_pool_that_shares_sessions_is_refused(program: Program, town: Town, command: str) -> None:
     """Advisory locks would be held by nobody, or by two: nothing may be begun under them."""
     who = town.resident()
@@ -68,6 +68,8 @@ async def test_a_pool_that_shares_sessions_is_refused(program: Program, town: To
     town.move_in()
     with pooler(town.dsn, "transaction") as dsn:
         done = await program(command, env={"RECONCILER_DATABASE_URL": dsn})
+        for _ in range(3):  # whoever else uses it finds no session of ours
+            assert query(dsn, "SELECT name FROM pg_settings WHERE source = 'session' AND name LIKE '%%timeout'") == []
     assert (done.code, len(done.complaints)) == (WRONG_CONFIGURATION, 1), done
     assert "pool in session mode" in done.complaints[0]
     assert town.query("SELECT * FROM reconciler.runs") == []

@@ -3,7 +3,8 @@
 import pytest
 
 from reconciler.ports import DatabaseUnreachable
-from reconciler.postgres.pool import open_pool, speaking_plainly
+from reconciler.postgres.failures import speaking_plainly
+from reconciler.postgres.pool import open_pool
 
 
 async def test_a_schema_that_changed_under_a_statement_is_for_a_new_start(database: str) -> None:
