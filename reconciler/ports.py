@@ -161,9 +161,19 @@ class CalendarApi(Protocol):
     """
 
     async def list_events(
-        self, who: Credentials, window: Window | None, calendars: Sequence[CalendarId] = ()
+        self,
+        who: Credentials,
+        window: Window | None,
+        calendars: Sequence[CalendarId] = (),
+        *,
+        wanted: Collection[EventKey] | None = None,
+        expected: int = 0,
     ) -> Listing:
-        """All managed events of the window (null: of all time), every page followed, deduplicated, deleted included."""
+        """All managed events of the window (null: of all time), every page followed, deduplicated, deleted included.
+
+        `wanted`: these alone are held and answered for, null: all. `expected`: how many events the application has
+        there, as far as that is known; a listing that goes on far beyond them is no listing.
+        """
         ...
 
     async def userinfo(self, who: Credentials) -> Roster: ...

@@ -7,7 +7,7 @@ carried out. Deliberately absent: any decision about an event, and any way to wr
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
@@ -17,6 +17,7 @@ from yarl import URL
 
 from reconciler.cronofy import errors
 from reconciler.cronofy.breaker import Breaker
+from reconciler.cronofy.decoding import decoded
 from reconciler.cronofy.errors import Asked, CallFailed
 from reconciler.cronofy.grants import Grants
 from reconciler.cronofy.hosts import Host, Hosts
@@ -24,7 +25,8 @@ from reconciler.cronofy.pacing import Pacer
 from reconciler.cronofy.retry import Chance, Sleep, T, Worth, always, unless_in_doubt
 from reconciler.cronofy.transport import Answer, ClientSettings, Request, Transport, checked_base, open_session
 from reconciler.cronofy.wire.answers import read_batch, read_error_keys
-from reconciler.cronofy.wire.listing import PagesRead, read_page
+from reconciler.cronofy.wire.bounds import TooLarge
+from reconciler.cronofy.wire.listing import PagesRead, Shown, read_page
 from reconciler.cronofy.wire.malformed import Malformed
 from reconciler.cronofy.wire.upserts import batch_body, upsert_body
 from reconciler.cronofy.wire.userinfo import read_userinfo
@@ -49,11 +51,19 @@ from reconciler.ports import (
 
 __all__ = ["ClientSettings", "CronofyClient", "open_session"]
 
-MOST_PAGES = 2_000
+MOST_PAGES = 30
+"""Of some days. One page more is read for every `EVENTS_A_PAGE` events that the application has there: no server can
+stretch that, and no account trips over it, for pages hold more, and thirty of them what was deleted as well."""
+MOST_PAGES_OF_ALL_TIME = 500
+"""Where the days are not limited, and the application may have forgotten what it once wrote."""
+EVENTS_A_PAGE = 10
 MOST_IDLE_PAGES = 3
 """So many pages in a row that show nothing new are no listing that comes to an end."""
+MOST_FOREIGN_PAGES = 10
+"""The same of pages that hold only events of others, which are not asked for."""
 MOST_ANSWERS = 4
-"""No listing is read beyond so many times `max_response_bytes`: it has to be held in memory."""
+"""No listing is read beyond so many times `max_response_bytes` in pages that show what is wanted: that has to be held
+in memory."""
 
 PAIRS_TRIED = 3
 """The caller's tokens, those that somebody stored meanwhile, and refreshed ones."""
@@ -97,6 +107,7 @@ class CronofyClient:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._batch_size = settings.batch_size
+        self._timeout = settings.timeout
         self._most_bytes = MOST_ANSWERS * settings.max_response_bytes
         self._hosts = Hosts(None if settings.base_url is None else checked_base(settings.base_url))
         pacer = Pacer(budget, meter, sleep, monotonic)
@@ -106,43 +117,49 @@ class CronofyClient:
     # ------------------------------------------------------------ reading
 
     async def list_events(
-        self, who: Credentials, window: Window | None, calendars: Sequence[CalendarId] = ()
+        self,
+        who: Credentials,
+        window: Window | None,
+        calendars: Sequence[CalendarId] = (),
+        *,
+        wanted: Collection[EventKey] | None = None,
+        expected: int = 0,
     ) -> Listing:
-        """All managed events of the window (null: of all time), every page followed, deduplicated, deleted included.
-
-        A page that is gone (404) makes it start again, once.
-        """
+        """See `ports.CalendarApi.list_events`. A page that is gone (404) makes it start again, once."""
         host = self._hosts.of(who.data_center)
         first = host.events(window, calendars)
+        most_pages = (MOST_PAGES_OF_ALL_TIME if window is None else MOST_PAGES) + expected // EVENTS_A_PAGE
         holds = self._transport.holds_heard
         for _ in range(2):
-            events, page_size = await self._pages(who, host, first)
+            events, page_size = await self._pages(who, host, first, PagesRead(wanted), most_pages)
             if events is not None:
                 self._grants.grant(who).read_after_holds = holds
                 return Listing(events, page_size)
         raise AccountUnreadable("page_expired", "pages of the listing expired while it was read, twice")
 
     async def _pages(
-        self, who: Credentials, host: Host, first: URL
+        self, who: Credentials, host: Host, first: URL, listing: PagesRead, most_pages: int
     ) -> tuple[Mapping[EventKey, Found | Unreadable] | None, int | None]:
         """The listing (none where a page is gone), and the page size if there was more than one page."""
         page_size: int | None = None
-        listing = PagesRead()
         seen: set[URL] = set()
-        size = idle = 0
+        size = idle = foreign = 0
         url = first
         while True:
-            if url in seen or len(seen) >= MOST_PAGES or idle >= MOST_IDLE_PAGES:
+            if url in seen or len(seen) >= most_pages or idle >= MOST_IDLE_PAGES or foreign >= MOST_FOREIGN_PAGES:
                 raise AccountUnreadable("paging_loop", f"the listing does not end ({len(seen)} pages read)")
             seen.add(url)
             answer = await self._get(who, "events", url)
             if answer.status == HTTPStatus.NOT_FOUND and url is not first:
                 return None, page_size
-            page = _parsed(answer, read_page)
-            size += len(answer.body)
+            page = await self._parsed(answer, read_page)
+            shown = listing.add(page)
+            if shown is Shown.WANTED:
+                size += len(answer.body)
             if size > self._most_bytes:
                 raise AccountUnreadable("answer_too_large", "the listing is larger than can be held")
-            idle = 0 if listing.add(page) else idle + 1
+            idle = idle + 1 if shown is Shown.NOTHING_NEW else 0
+            foreign = foreign + 1 if shown is Shown.FOREIGN else 0
             if page.next_page is None:
                 return listing.events, page_size
             page_size = page_size or page.entries
@@ -151,7 +168,20 @@ class CronofyClient:
     async def userinfo(self, who: Credentials) -> Roster:
         """The person's profiles and calendars, as they are now."""
         host = self._hosts.of(who.data_center)
-        return _parsed(await self._get(who, "userinfo", host.userinfo), read_userinfo)
+        return await self._parsed(await self._get(who, "userinfo", host.userinfo), read_userinfo)
+
+    async def _parsed(self, answer: Answer, read: Callable[[bytes], T]) -> T:
+        if not answer.ok:
+            raise errors.of_refused_read(answer.status, answer.host, answer.asked, read_error_keys(answer.body))
+        try:
+            return await decoded(answer.body, answer.asked, read, self._timeout)
+        except TooLarge as error:
+            kind, why = "answer_too_large", str(error)
+        except Malformed as error:
+            kind, why = "malformed", str(error)
+        except TimeoutError:
+            kind, why = "timeout", "it could not be decoded in time"
+        raise AccountUnreadable(kind, f"{answer.text}, but {why}")
 
     async def _get(self, who: Credentials, kind: Asked, url: URL) -> Answer:
         async def once(access: str, attempt: int) -> Answer:
@@ -269,9 +299,9 @@ class CronofyClient:
             Throttled: some were put off; they still have no outcome.
         """
         try:
-            entries = read_batch(answer.body)
-        except Malformed as error:
-            entries, reason = (), str(error)
+            entries = await decoded(answer.body, "batch", read_batch, self._timeout)
+        except (Malformed, TimeoutError) as error:
+            entries, reason = (), str(error) or "the answer to a batch could not be decoded in time"
         else:
             reason = "the answer to a batch has not as many entries as the batch"
         if len(entries) != len(left):
@@ -347,12 +377,3 @@ def _upsert(host: Host, access: str, writes: Sequence[_Write], *, together: bool
         return Request("upsert", "POST", url, headers, writes[0].body, body_matters=False)
     body = batch_body((write.key.calendar_id, write.body) for write in writes)
     return Request("batch", "POST", host.batch, headers, body, cost=len(writes))
-
-
-def _parsed(answer: Answer, read: Callable[[bytes], T]) -> T:
-    if not answer.ok:
-        raise errors.of_refused_read(answer.status, answer.host, answer.asked, read_error_keys(answer.body))
-    try:
-        return read(answer.body)
-    except Malformed as error:
-        raise AccountUnreadable("malformed", f"{answer.text}, but {error}") from None

@@ -18,6 +18,7 @@ from reconciler.cronofy.errors import AnswerLost, CallFailed, Unusable
 from reconciler.cronofy.hosts import Hosts
 from reconciler.cronofy.retry import Sleep, T, always
 from reconciler.cronofy.transport import Answer, ClientSettings, Request, Transport
+from reconciler.cronofy.wire.bounds import check_elements
 from reconciler.cronofy.wire.malformed import Malformed
 from reconciler.cronofy.wire.tokens import Granted, read_granted, read_token_error, refresh_body
 from reconciler.domain.ids import AccountId
@@ -250,6 +251,7 @@ class Grants:
 
 def _granted(answer: Answer) -> Granted:
     try:
+        check_elements(answer.body, answer.asked)
         granted = read_granted(answer.body)
     except Malformed as error:
         raise AnswerLost("malformed", f"{answer.text}, but {error}") from None

@@ -15,7 +15,7 @@ DATA_CENTERS = ("us", "uk", "de", "au", "ca", "sg")
 MOST_CALENDARS = 100
 """More would make an address that servers refuse; all calendars are listed then."""
 
-_PLAIN = re.compile(r"[!-~]+")
+_PLAIN = re.compile(r"[!-~]{1,4096}")
 
 
 class Host:

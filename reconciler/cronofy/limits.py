@@ -3,8 +3,8 @@
 import re
 from datetime import UTC, datetime
 
-LONGEST_WAIT = 120.0
-"""Seconds. A server that asks for more is asked again after this."""
+LONGEST_WAIT = 60.0
+"""Seconds. No limit that a server may speak of is counted over more than a minute."""
 
 _SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?")
 _HTTP_DATE = "%a, %d %b %Y %H:%M:%S GMT"
@@ -19,7 +19,7 @@ def http_date(text: str | None) -> datetime | None:
 
 
 def retry_after(value: str | None, now: datetime) -> float | None:
-    """The seconds a `Retry-After` asks for, at most `LONGEST_WAIT`.
+    """The seconds a `Retry-After` asks for, however many: `heeded` says how long to wait.
 
     `now` is the server's own time where it said so: a date is by its clock. Null where the header is missing, no
     number and no date, or not in the future: the caller's own backoff holds then.
@@ -32,7 +32,17 @@ def retry_after(value: str | None, now: datetime) -> float | None:
     else:
         until = http_date(text)
         seconds = (until - now).total_seconds() if until else 0.0
-    return min(seconds, LONGEST_WAIT) if seconds > 0 else None
+    return seconds if seconds > 0 else None
+
+
+def makes_sense(asked: float) -> bool:
+    """Whether so many seconds are a wait that an honest server asks for."""
+    return asked <= LONGEST_WAIT
+
+
+def heeded(asked: float, patience: float) -> float:
+    """How long to wait where a server asks for `asked` seconds: as long, but `patience` where that makes no sense."""
+    return asked if makes_sense(asked) else min(patience, LONGEST_WAIT)
 
 
 def backoff(attempt: int, chance: float, *, base: float = 0.5, longest: float = 20.0) -> float:

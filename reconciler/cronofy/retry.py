@@ -16,7 +16,8 @@ from reconciler.cronofy.errors import AnswerLost, CallFailed, NotSent, Throttled
 
 ATTEMPTS = 4
 TIMEOUTS = 2
-"""Attempts that may end in waiting in vain: a hanging account costs no more than this many timeouts."""
+"""Attempts that may end in waiting in vain, or in a wait asked for that makes no sense: a hanging or hostile account
+costs no more than this many timeouts."""
 TOTAL_SECONDS = 300.0
 """No further attempt starts so long after the first failed."""
 
@@ -36,8 +37,12 @@ def unless_in_doubt(failure: CallFailed) -> bool:
     return isinstance(failure, NotSent | Throttled)
 
 
-async def repeat(once: Callable[[int], Awaitable[T]], *, worth: Worth, sleep: Sleep, chance: Chance) -> T:
+async def repeat(
+    once: Callable[[int], Awaitable[T]], *, worth: Worth, patience: float, sleep: Sleep, chance: Chance
+) -> T:
     """Attempt `once`, which is told the number of the attempt, until it answers or another attempt is not worth it.
+
+    `patience`: how many seconds are waited where the server asks for a wait that makes no sense.
 
     Raises:
         CallFailed: the last attempt's.
@@ -45,11 +50,17 @@ async def repeat(once: Callable[[int], Awaitable[T]], *, worth: Worth, sleep: Sl
     try:
         return await once(1)
     except CallFailed as failure:
-        return await _again(once, failure, worth=worth, sleep=sleep, chance=chance)
+        return await _again(once, failure, worth=worth, patience=patience, sleep=sleep, chance=chance)
 
 
 async def _again(
-    once: Callable[[int], Awaitable[T]], first: CallFailed, *, worth: Worth, sleep: Sleep, chance: Chance
+    once: Callable[[int], Awaitable[T]],
+    first: CallFailed,
+    *,
+    worth: Worth,
+    patience: float,
+    sleep: Sleep,
+    chance: Chance,
 ) -> T:
     """The attempts after a first that failed. Only these need the policy, which costs as much as decoding a page."""
     attempts = timeouts = 0
@@ -65,13 +76,14 @@ async def _again(
         nonlocal timeouts
         if not isinstance(error, CallFailed):
             return False
-        timeouts += isinstance(error, AnswerLost) and error.timed_out
+        hangs = isinstance(error, AnswerLost) and error.timed_out
+        timeouts += hangs or (error.wait is not None and not limits.makes_sense(error.wait))
         return timeouts < TIMEOUTS and worth(error)
 
     def wait(state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
         asked = error.wait if isinstance(error, CallFailed) else None
-        return limits.backoff(state.attempt_number, chance()) if asked is None else asked
+        return limits.backoff(state.attempt_number, chance()) if asked is None else limits.heeded(asked, patience)
 
     retrying = AsyncRetrying(
         retry=retry_if_exception(again),

@@ -19,6 +19,7 @@ from reconciler.cronofy.breaker import Breaker
 from reconciler.cronofy.errors import Asked, CallFailed
 from reconciler.cronofy.pacing import Pacer
 from reconciler.cronofy.retry import Chance, Sleep, T, Worth, repeat
+from reconciler.cronofy.wire.bounds import BOUNDS
 from reconciler.domain.ids import AccountId
 from reconciler.ports import AccountUnreadable, ApiUnreachable, Clock
 
@@ -39,8 +40,9 @@ class ClientSettings:
     """How to reach Cronofy, and as whom.
 
     `base_url` stands in place of all data centres; plain http only on loopback. `timeout` bounds one attempt, in
-    seconds. `concurrency` bounds the open connections. No answer is read beyond `max_response_bytes`. `batch_size`
-    is how many writes travel together: each of them counts as a request, so no more than may start within a second.
+    seconds. `concurrency` bounds the open connections. No answer is read beyond `max_response_bytes`, nor beyond what
+    is stated for its kind (`wire/bounds.py`), inflated. `batch_size` is how many writes travel together: each of them
+    counts as a request, so no more than may start within a second.
     """
 
     client_id: str
@@ -48,7 +50,7 @@ class ClientSettings:
     base_url: str | None = None
     timeout: float = 30.0
     concurrency: int = 16
-    max_response_bytes: int = 32 * 1024 * 1024
+    max_response_bytes: int = max(bound.most_bytes for bound in BOUNDS.values())
     batch_size: int = MOST_IN_A_BATCH
 
     def __post_init__(self) -> None:
@@ -90,7 +92,11 @@ def open_session(settings: ClientSettings) -> aiohttp.ClientSession:
         connector=aiohttp.TCPConnector(limit=settings.concurrency, ttl_dns_cache=60),
         timeout=_timeout(settings),
         cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"User-Agent": f"reconciler/{reconciler.__version__}", "Accept": "application/json"},
+        headers={
+            "User-Agent": f"reconciler/{reconciler.__version__}",
+            "Accept": "application/json",
+            "Accept-Encoding": "gzip, deflate",  # whatever else may be installed: these are inflated piece by piece
+        },
         trust_env=False,
         auto_decompress=True,
         read_bufsize=_READ_BUFFER,
@@ -168,6 +174,7 @@ class Transport:
     ) -> None:
         self._session = session
         self._timeout = _timeout(settings)
+        self._patience = settings.timeout
         self._max_bytes = settings.max_response_bytes
         self._pacer = pacer
         self._breaker = breaker
@@ -186,6 +193,7 @@ class Transport:
         return await repeat(
             once,
             worth=lambda failure: worth(failure) and not self._breaker.is_open(),
+            patience=self._patience,
             sleep=self._sleep,
             chance=self._chance,
         )
@@ -265,9 +273,9 @@ class Transport:
         raise outcome
 
     async def throttled(self, failure: CallFailed, attempt: int) -> errors.Throttled:
-        """After a 429: hold everybody, and say how long."""
+        """After a 429: hold everybody, and say how long; where that makes no sense, for no longer than the timeout."""
         wait = limits.pause_after_429(attempt, self._chance()) if failure.wait is None else failure.wait
-        await self._pacer.hold(wait)
+        await self._pacer.hold(limits.heeded(wait, self._patience))
         return errors.Throttled(failure.kind, str(failure), wait=wait)
 
     async def _exchange(self, request: Request, host: str) -> Answer | CallFailed:
@@ -302,17 +310,18 @@ class Transport:
         return limits.retry_after(asked, limits.http_date(response.headers.get("Date")) or self._clock.now())
 
     async def _whole_body(self, response: aiohttp.ClientResponse, host: str, asked: Asked) -> bytes:
-        length = response.content_length
-        if length is not None and length > self._max_bytes:
+        """An answer as it is inflated, piece by piece, so that what is too large is never held."""
+        length, most = response.content_length, min(self._max_bytes, BOUNDS[asked].most_bytes)
+        if length is not None and length > most:
             response.close()
-            raise errors.too_large(host, asked, self._max_bytes)
+            raise errors.too_large(host, asked, most)
         chunks: list[bytes] = []
         size = 0
         while chunk := await response.content.readany():
             size += len(chunk)
-            if size > self._max_bytes:
+            if size > most:
                 response.close()
-                raise errors.too_large(host, asked, self._max_bytes)
+                raise errors.too_large(host, asked, most)
             chunks.append(chunk)
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 

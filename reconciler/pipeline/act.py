@@ -30,6 +30,9 @@ from reconciler.ports import (
 DOUBT_SETTLES_S = 5.0
 """How long after a write whose answer is not known its link, if it took effect, has mostly come."""
 
+MOST_MANAGED = 5_000
+"""How many events an account is allowed to have where its writes are looked at again: it was read before."""
+
 Repair = tuple[Judged, Reupsert]
 
 
@@ -96,9 +99,8 @@ class _Recheck:
 
     async def by_look(self, keys: Sequence[EventKey]) -> Mapping[EventKey, Outcome]:
         try:
-            listing = await self.api.list_events(
-                self.who, window_for([self.items[key].case.event for key in keys], self.now)
-            )
+            window = window_for([self.items[key].case.event for key in keys], self.now)
+            listing = await self.api.list_events(self.who, window, wanted=keys, expected=MOST_MANAGED)
         except (AccountUnreadable, AccountUnauthorized) as error:
             return dict.fromkeys(keys, Unsent(str(error), unauthorized=isinstance(error, AccountUnauthorized)))
         looked = {key: _no_longer(listing.events.get(key), self.items[key]) for key in keys}
@@ -146,7 +148,7 @@ async def _resolve(
     """
     await asyncio.sleep(DOUBT_SETTLES_S)
     try:
-        listing = await api.list_events(who, window)
+        listing = await api.list_events(who, window, wanted=[r.key for r in in_doubt], expected=MOST_MANAGED)
     except (AccountUnreadable, AccountUnauthorized):
         return {r.key: outcomes[r.key] for r in in_doubt}
     resolved: dict[EventKey, Outcome] = {}

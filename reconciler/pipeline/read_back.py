@@ -68,6 +68,12 @@ def cheapest_calls(events: Sequence[CalendarEvent], density: Density, page_size:
     return [Call(_window(days)) for days in wide]
 
 
+def _events_in(call: Call, density: Density) -> int:
+    """How many events the application has where a call lists."""
+    per_day = _per_day(density, call.calendars or density)
+    return sum(n for day, n in per_day.items() if call.window.since <= day < call.window.until)
+
+
 def _per_day(density: Density, calendars: Iterable[CalendarId]) -> Counter[date]:
     total: Counter[date] = Counter()
     for calendar_id in calendars:
@@ -95,12 +101,15 @@ async def read_back(
         AccountUnauthorized, AccountUnreadable, RunStopped: as `ports.CalendarApi`.
     """
     events = [case.event for case in cases]
+    wanted = [event.key for event in events]
     shown: dict[EventKey, ReadBack] = {}
     for call in cheapest_calls(events, density, page_size.events, now):
-        listing = await api.list_events(who, call.window, call.calendars)
+        expected = _events_in(call, density)
+        listing = await api.list_events(who, call.window, call.calendars, wanted=wanted, expected=expected)
         page_size.learn(listing)
         shown.update((event.key, listing.events[event.key]) for event in events if event.key in listing.events)
     if unseen := [event.key for event in events if event.key not in shown]:
-        everything = (await api.list_events(who, None)).events
+        expected = sum(_per_day(density, density).values())
+        everything = (await api.list_events(who, None, wanted=unseen, expected=expected)).events
         shown.update((key, everything[key]) for key in unseen if key in everything)
     return {case.event.key: shown.get(case.event.key) or NotListed(case.state.misses + 1) for case in cases}

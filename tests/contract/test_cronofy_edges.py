@@ -1,13 +1,17 @@
 """The client against a server that answers exactly what a test says, over real HTTP."""
 
 import asyncio
+import gzip
 import itertools
 import json
 import logging
+import threading
 import traceback
+import tracemalloc
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import aiohttp
@@ -18,6 +22,7 @@ from aiohttp import web
 from reconciler.cronofy.client import ClientSettings, CronofyClient, open_session
 from reconciler.cronofy.grants import finish
 from reconciler.cronofy.pacing import Pacer
+from reconciler.cronofy.wire.listing import Page, read_page
 from reconciler.domain.evidence import Found
 from reconciler.domain.ids import AccountId, CalendarId, EventId, EventKey, ProfileId
 from reconciler.domain.outcome import Applied, InDoubt, Rejected, Unsent
@@ -30,6 +35,7 @@ from reconciler.ports import (
     Credentials,
     Tokens,
     UpsertRequest,
+    Window,
 )
 from tests.fakes import FakeBudget, FakeClock, FakeMeter, FakeSleep, FakeTokenStore
 
@@ -302,32 +308,76 @@ async def test_pages_that_lead_back_are_a_loop(bench: Bench) -> None:
     assert len(bench.server.asked) == 3
 
 
-@pytest.mark.parametrize("shows, read", [("another event each", 7), ("always the same", 4), ("nothing", 3)])
-async def test_pages_without_end_are_a_loop_too(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, shows: str, read: int
-) -> None:
-    monkeypatch.setattr("reconciler.cronofy.client.MOST_PAGES", 7)
-    count = 0
+async def endless_pages(bench: Bench, shown: Callable[[int], dict[str, Any] | None]) -> list[int]:
+    """Make every page lead to another one; what has been read."""
+    read: list[int] = []
 
     async def another(_: web.Request) -> web.StreamResponse:
-        nonlocal count
-        count += 1
-        bench.server.on(f"/p{count}", another)
-        shown = [] if shows == "nothing" else [an_event(count if shows == "another event each" else 1)]
-        return web.json_response(a_page(*shown, next_page=f"{bench.server.url}/p{count}"))
+        number = len(read)
+        read.append(number)
+        bench.server.on(f"/p{number}", another)
+        event = shown(number)
+        return web.json_response(a_page(*([event] if event else []), next_page=f"{bench.server.url}/p{number}"))
 
     bench.server.on(EVENTS, another)
+    return read
+
+
+FOREIGN = {"event_uid": "evt_external_1", "calendar_id": "cal_1"}
+SOME_DAYS = Window(date(2026, 3, 1), date(2026, 4, 1))
+ENDLESS: dict[str, tuple[Callable[[int], dict[str, Any] | None], int]] = {
+    "another event each": (an_event, 35),
+    "the wanted one at another time each": (lambda n: an_event(0, start=f"2026-03-{n + 1:02d}"), 35),
+    "always the same": (lambda _: an_event(1), 4),
+    "two in turn": (lambda n: an_event(n % 2), 5),
+    "events of others": (lambda _: FOREIGN, 10),
+    "nothing": (lambda _: None, 3),
+}
+
+
+@pytest.mark.parametrize("shows", ENDLESS)
+async def test_pages_without_end_are_a_loop_too(bench: Bench, shows: str) -> None:
+    shown, pages = ENDLESS[shows]
+    read = await endless_pages(bench, shown)
+    wanted = [EventKey(CALENDAR, EventId("evt-0"))]
     with pytest.raises(AccountUnreadable) as raised:
-        await bench.client.list_events(bench.who, None)
+        await bench.client.list_events(bench.who, SOME_DAYS, wanted=wanted, expected=50)
     assert raised.value.kind == "paging_loop"
-    assert count == read
+    assert len(read) == pages
+
+
+async def test_pages_of_all_time_without_end_are_a_loop_too(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reconciler.cronofy.client.MOST_PAGES_OF_ALL_TIME", 40)
+    read = await endless_pages(bench, an_event)
+    with pytest.raises(AccountUnreadable):
+        await bench.client.list_events(bench.who, None, wanted=())
+    assert len(read) == 40
+
+
+async def test_an_account_of_many_events_that_are_not_due_is_read_to_the_end(bench: Bench) -> None:
+    last = 99
+    bench.server.on(EVENTS, (200, a_page(an_event(0), next_page=f"{bench.server.url}/p1")))
+    for n in range(1, last + 1):
+        following = f"{bench.server.url}/p{n + 1}" if n < last else None
+        bench.server.on(f"/p{n}", (200, a_page(*(an_event(10 * n + i) for i in range(10)), next_page=following)))
+    wanted = [EventKey(CALENDAR, EventId(f"evt-{n}")) for n in (0, 10 * last)]
+    listing = await bench.client.list_events(bench.who, SOME_DAYS, wanted=wanted, expected=990)
+    assert list(listing.events) == wanted
+
+
+async def test_the_occurrences_of_a_series_are_read_to_the_end(bench: Bench) -> None:
+    bench.server.on(EVENTS, (200, a_page(an_event(1), next_page=f"{bench.server.url}/p1")))
+    for n in range(1, 20):
+        page = a_page(an_event(1, start=f"2026-03-{n:02d}"), next_page=f"{bench.server.url}/p{n + 1}")
+        bench.server.on(f"/p{n}", (200, page))
+    bench.server.on("/p20", (200, a_page(an_event(2))))
+    assert len((await bench.client.list_events(bench.who, None)).events) == 2
 
 
 async def test_pages_of_what_is_not_ours_are_read_to_the_end(bench: Bench) -> None:
-    foreign = {"event_uid": "evt_external_1", "calendar_id": "cal_1"}
-    bench.server.on(EVENTS, (200, a_page(foreign, next_page=f"{bench.server.url}/p1")))
+    bench.server.on(EVENTS, (200, a_page(FOREIGN, next_page=f"{bench.server.url}/p1")))
     for n in range(1, 6):
-        bench.server.on(f"/p{n}", (200, a_page(foreign, next_page=f"{bench.server.url}/p{n + 1}")))
+        bench.server.on(f"/p{n}", (200, a_page(FOREIGN, next_page=f"{bench.server.url}/p{n + 1}")))
     bench.server.on("/p6", (200, a_page(an_event(1))))
     assert len((await bench.client.list_events(bench.who, None)).events) == 1
 
@@ -387,7 +437,9 @@ async def test_attempts_are_bounded(bench: Bench) -> None:
     "header, held",
     [
         ("7", 7.0),
-        ("100000", 120.0),
+        ("60", 60.0),
+        ("999999999", 30.0),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 30.0),
         ("-1", 7.5),
         ("soon", 7.5),
         ("Mon, 02 Mar 2026 09:00:20 GMT", 20.0),
@@ -418,7 +470,17 @@ async def test_pauses_grow_while_429s_go_on_and_end(bench: Bench) -> None:
     with pytest.raises(AccountUnreadable) as raised:
         await bench.client.list_events(bench.who, None)
     assert raised.value.kind == "rate_limited"
-    assert bench.budget.holds == [7.5, 15.0, 30.0, 60.0]
+    assert bench.budget.holds == [7.5, 15.0, 30.0, 45.0]
+
+
+@pytest.mark.parametrize("status, holds", [(429, [30.0, 30.0]), (503, [])])
+async def test_a_senseless_retry_after_costs_two_timeouts(bench: Bench, status: int, holds: list[float]) -> None:
+    bench.server.on(EVENTS, (status, "", {"Retry-After": "9" * 400}))
+    with pytest.raises(AccountUnreadable):
+        await bench.client.list_events(bench.who, None)
+    assert bench.budget.holds == holds
+    assert bench.sleep.slept == [30.0]
+    assert len(bench.server.asked) == 2
 
 
 @hasty
@@ -482,6 +544,129 @@ async def test_a_packed_body_that_unpacks_without_end_is_cut_off(bench: Bench) -
     with pytest.raises(AccountUnreadable) as raised:
         await bench.client.list_events(bench.who, None)
     assert raised.value.kind == "answer_too_large"
+
+
+MANY = 300_000
+
+
+@pytest.mark.parametrize("element", ["{}", "[]", '""', "1", '{"conferencing":{}}'])
+async def test_a_small_answer_of_very_many_elements_is_not_decoded(bench: Bench, element: str) -> None:
+    settings = replace(bench.settings, max_response_bytes=8 * 1024 * 1024)
+    elements = ",".join([element] * MANY)
+    bench.server.on(EVENTS, packed(f'{{"events":[{elements}]}}'.encode(), "gzip"))
+    roster = f'{{"cronofy.data":{{"conferencing_profiles":[{elements}]}}}}'
+    bench.server.on(USERINFO, packed(roster.encode(), "gzip"))
+    async with open_session(settings) as session:
+        client = a_client(settings, session, bench.who.tokens).client
+        for call in (client.list_events(bench.who, None), client.userinfo(bench.who)):
+            with pytest.raises(AccountUnreadable, match="200000 elements") as raised:
+                await call
+            assert raised.value.kind == "answer_too_large"
+
+
+def packed(body: bytes, coding: str) -> Handler:
+    async def answer(_: web.Request) -> web.StreamResponse:
+        return web.Response(body=packed_bytes(coding, body), headers={"Content-Encoding": coding})
+
+    return answer
+
+
+def packed_bytes(coding: str, body: bytes) -> bytes:
+    return {"gzip": gzip.compress, "deflate": zlib.compress}.get(coding, bytes)(body)
+
+
+async def test_only_what_can_be_unpacked_piece_by_piece_is_asked_for(bench: Bench) -> None:
+    page = json.dumps(a_page(an_event())).encode()
+    for coding in ("gzip", "deflate", "identity"):
+        bench.server.on(EVENTS, packed(page, coding))
+        assert len((await bench.client.list_events(bench.who, None)).events) == 1
+    assert {asked.headers["Accept-Encoding"] for asked in bench.server.asked} == {"gzip, deflate"}
+    for coding in ("br", "zstd"):
+        bench.server.on(EVENTS, packed(page, coding))
+        with pytest.raises(AccountUnreadable):
+            await bench.client.list_events(bench.who, None)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+async def test_what_unpacks_to_more_than_is_read_is_cut_off_while_it_is_unpacked(bench: Bench, coding: str) -> None:
+    halves = [packed_bytes(coding, b" " * 10_000_000) for _ in range(2)]
+
+    async def bomb(_: web.Request) -> web.StreamResponse:
+        return web.Response(body=b"".join(halves), headers={"Content-Encoding": coding})
+
+    bench.server.on(EVENTS, bomb)
+    tracemalloc.start()
+    try:
+        with pytest.raises(AccountUnreadable) as raised:
+            await bench.client.list_events(bench.who, None)
+        assert tracemalloc.get_traced_memory()[1] < 4_000_000
+    finally:
+        tracemalloc.stop()
+    assert raised.value.kind == "answer_too_large"
+
+
+async def test_decoding_what_is_large_leaves_the_loop_to_others(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    began, other_work_done, loop = asyncio.Event(), threading.Event(), asyncio.get_running_loop()
+
+    def read_slowly(body: bytes) -> Page:
+        loop.call_soon_threadsafe(began.set)
+        assert other_work_done.wait(20), "nobody else had a turn while an answer was decoded"
+        return read_page(body)
+
+    monkeypatch.setattr("reconciler.cronofy.client.read_page", read_slowly)
+    bench.server.on(EVENTS, (200, a_page(an_event(description="x" * 190_000))))
+    reading = asyncio.create_task(bench.client.list_events(bench.who, None))
+    await began.wait()
+    other_work_done.set()
+    assert len((await reading).events) == 1
+
+
+async def drip(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse()
+    await response.prepare(request)
+    while True:
+        await response.write(b" ")
+        await asyncio.sleep(0.02)
+
+
+@hasty
+async def test_a_body_that_comes_drop_by_drop_costs_two_timeouts(bench: Bench) -> None:
+    bench.server.on(USERINFO, drip)
+    with pytest.raises(AccountUnreadable) as raised:
+        await bench.client.userinfo(bench.who)
+    assert raised.value.kind == "timeout"
+    assert len(bench.server.asked) == 2
+
+
+async def rough(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, lines: bytes) -> None:
+    """Answer with such lines without end, whatever is asked."""
+    try:
+        await reader.readuntil(b"\r\n\r\n")
+        while True:
+            writer.write(lines)
+            await writer.drain()
+    except (ConnectionError, asyncio.IncompleteReadError):
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        b"HTTP/1.1 200 OK\r\n" + b"X-Filler: " + b"x" * 100_000,
+        b"HTTP/1.1 100 Continue\r\n\r\n",
+        b"HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n",
+        b"x" * 65_536,
+    ],
+)
+async def test_headers_without_end_cost_that_account_alone(lines: bytes) -> None:
+    async with await asyncio.start_server(lambda r, w: rough(r, w, lines), "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        settings = ClientSettings("id", "secret", url, timeout=0.5)
+        async with open_session(settings) as session:
+            made = a_client(settings, session, Tokens("access-1", "refresh-1", None))
+            with pytest.raises(AccountUnreadable) as raised:
+                await made.client.userinfo(made.who)
+            assert raised.value.kind in {"connection_lost", "timeout"}
 
 
 async def test_an_error_with_an_endless_body_is_still_that_error(bench: Bench) -> None:

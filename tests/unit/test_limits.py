@@ -41,8 +41,8 @@ def test_what_is_left_of_a_minute_is_what_is_neither_given_away_nor_paused(
         ("0", None),
         ("-5", None),
         ("120", 120.0),
-        ("121", 120.0),
-        ("9" * 400, 120.0),
+        ("121", 121.0),
+        ("9" * 400, float("inf")),
         ("1e3", None),
         ("inf", None),
         ("nan", None),
@@ -52,7 +52,8 @@ def test_what_is_left_of_a_minute_is_what_is_neither_given_away_nor_paused(
         ("Mon, 02 Mar 2026 09:00:30 GMT", 30.0),
         ("Mon, 02 Mar 2026 08:59:30 GMT", None),
         ("Mon, 02 Mar 2026 09:00:00 GMT", None),
-        ("Tue, 03 Mar 2026 09:00:00 GMT", 120.0),
+        ("Tue, 03 Mar 2026 09:00:00 GMT", 86_400.0),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 251_629_858_799.0),
         ("Monday, 02-Mar-26 09:00:30 GMT", None),
         ("Mon, 32 Mar 2026 09:00:30 GMT", None),
     ],
@@ -63,10 +64,18 @@ def test_retry_after_is_seconds_or_a_date_and_anything_else_says_nothing(
     assert limits.retry_after(value, NOW) == seconds
 
 
-@given(st.text())
-def test_no_retry_after_asks_for_a_senseless_wait(value: str) -> None:
+@given(st.text() | st.from_regex(r"[0-9]+", fullmatch=True))
+def test_no_retry_after_brings_about_a_senseless_wait(value: str) -> None:
     seconds = limits.retry_after(value, NOW)
-    assert seconds is None or 0 < seconds <= limits.LONGEST_WAIT
+    assert seconds is None or 0 < limits.heeded(seconds, 30.0) <= limits.LONGEST_WAIT
+
+
+@pytest.mark.parametrize(
+    "asked, patience, seconds",
+    [(7, 30, 7), (60, 30, 60), (61, 30, 30), (999_999_999, 30, 30), (float("inf"), 0.5, 0.5), (3600, 300, 60)],
+)
+def test_a_wait_that_makes_no_sense_is_heeded_for_a_timeout(asked: float, patience: float, seconds: float) -> None:
+    assert limits.heeded(asked, patience) == seconds
 
 
 def test_an_http_date_is_read_in_utc() -> None:

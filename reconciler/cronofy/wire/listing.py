@@ -1,8 +1,9 @@
 """The events that a listing shows, page by page."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import Any
 
 import msgspec
@@ -71,7 +72,16 @@ _Place = tuple[str, str]
 """Calendar id and event id, as a page names them."""
 
 
-class _Shown(Mapping[EventKey, Found | Unreadable]):
+class Shown(Enum):
+    """What a page shows beyond those before it. `FOREIGN`: only events that are not the application's."""
+
+    WANTED = auto()
+    OTHERS = auto()
+    FOREIGN = auto()
+    NOTHING_NEW = auto()
+
+
+class _Listed(Mapping[EventKey, Found | Unreadable]):
     """A listing by event. What an event looks like is worked out when asked for: most of them nobody asks for."""
 
     def __init__(self, events: Mapping[_Place, _Event | Unreadable]) -> None:
@@ -93,22 +103,40 @@ class _Shown(Mapping[EventKey, Found | Unreadable]):
 class PagesRead:
     """The events of a listing so far. Of an event listed twice the later `updated` stays, else the later page's."""
 
-    def __init__(self) -> None:
+    def __init__(self, wanted: Collection[EventKey] | None = None) -> None:
+        self._wanted = None if wanted is None else {(key.calendar_id, key.event_id) for key in wanted}
         self._events: dict[_Place, _Event | Unreadable] = {}
+        self._pages: set[int] = set()
 
     @property
     def events(self) -> Mapping[EventKey, Found | Unreadable]:
-        """What the pages show of each event."""
-        return _Shown(self._events)
+        """What the pages show of each event; of none that is not wanted, where that was said."""
+        return _Listed(self._events)
 
-    def add(self, page: "Page") -> bool:
-        """Add a page; whether it showed anything that no page before did, or what is not ours and so not known."""
-        known = len(self._events)
+    def add(self, page: "Page") -> Shown:
+        """Add a page, and tell what it shows."""
+        if page.entries and not page.events:
+            return Shown.FOREIGN
+        before, wanted = len(self._events), False
         for place, event in page.events:
-            earlier = self._events.setdefault(place, event)
-            if earlier is not event and not _is_newer(_updated(earlier), _updated(event)):
-                self._events[place] = event
-        return len(self._events) > known or page.entries > len(page.events)
+            if self._wanted is not None and place not in self._wanted:
+                continue
+            wanted = True
+            held = _bounded(event)
+            earlier = self._events.setdefault(place, held)
+            if earlier is not held and not _is_newer(_updated(earlier), _updated(held)):
+                self._events[place] = held
+        is_known = page.next_page is not None and self._is_known(page)
+        if len(self._events) > before or (wanted and not is_known):
+            return Shown.WANTED
+        return Shown.NOTHING_NEW if is_known or not page.events else Shown.OTHERS
+
+    def _is_known(self, page: "Page") -> bool:
+        """Whether a page before had the same entries: of an event that repeats, these differ by their start."""
+        place = hash(frozenset((place, str(_start(event))) for place, event in page.events))
+        known = place in self._pages
+        self._pages.add(place)
+        return known
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +224,50 @@ def _conferencing(value: _Conferencing | None) -> Conferencing:
     if value.join_url and value.join_url.strip():
         return Assigned(value.join_url, value.provider_name)
     return _PENDING if value.pending else _ABSENT
+
+
+_LONGEST_WORD = 100
+"""Characters of times and words: what is longer is none."""
+_LONGEST_TEXT = 4_096
+"""Characters of a link or a summary."""
+
+_MALFORMED_LENGTH = Unreadable("event_malformed", f"its join_url is longer than {_LONGEST_TEXT} characters")
+
+
+def _bounded(event: _Event | Unreadable) -> _Event | Unreadable:
+    """An event fit to be held in memory and stored: texts that are too long count as missing.
+
+    But a link that is too long is a link: the event is not without one, and so not written.
+    """
+    if isinstance(event, Unreadable):
+        return event
+    if (shown := event.conferencing) is not None:
+        if len(shown.join_url or "") > _LONGEST_TEXT:
+            return _MALFORMED_LENGTH
+        shown.provider_name = shown.provider_name and shown.provider_name[:_LONGEST_WORD]
+    for name in ("start", "end", "status", "event_status", "updated", "event_uid"):
+        if _length(getattr(event, name)) > _LONGEST_WORD:
+            setattr(event, name, None)
+    if _length(event.summary) > _LONGEST_TEXT:
+        event.summary = None
+    return event
+
+
+def _length(value: object) -> int:
+    """Of a text or a time with its zone; anything else is decoded for no use, and counts as too long."""
+    match value:
+        case None:
+            return 0
+        case str():
+            return len(value)
+        case ZonedTime():
+            return len(value.time) + len(value.tzid or "")
+        case _:
+            return _LONGEST_TEXT + 1
+
+
+def _start(event: _Event | Unreadable) -> str | ZonedTime | None:
+    return None if isinstance(event, Unreadable) else event.start
 
 
 def _updated(event: _Event | Unreadable) -> str | None:
