@@ -572,12 +572,9 @@ def packed(body: bytes, coding: str) -> Handler:
 
 
 def packed_bytes(coding: str, body: bytes) -> bytes:
-    match coding:
-        case "gzip":
-            return gzip.compress(body)
-        case "deflate":
-            return zlib.compress(body)
-    return body
+    if coding == "gzip":
+        return gzip.compress(body)
+    return zlib.compress(body) if coding == "deflate" else body
 
 
 async def test_only_what_can_be_unpacked_piece_by_piece_is_asked_for(bench: Bench) -> None:
