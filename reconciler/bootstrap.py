@@ -14,6 +14,7 @@ from reconciler.cronofy.client import ClientSettings, CronofyClient, open_sessio
 from reconciler.cronofy.limits import batch_size
 from reconciler.cronofy.pacing import waiting_until
 from reconciler.cronofy.transport import MOST_IN_A_BATCH
+from reconciler.cronofy.wire.notifications import pushed_event
 from reconciler.cronofy.wire.stored_bodies import stored_body
 from reconciler.domain.casework import Scope
 from reconciler.domain.policy import Policy, Substitute
@@ -136,7 +137,9 @@ async def open_worker(
             api=CronofyClient(
                 session, client_settings, tokens, spread.budget, meter, books.clock, sleep=waiting_until(stop)
             ),
-            store=PostgresCases(books.pool, safe, stored_body, due, may, dry_run=dry_run, fence=spread.fence),
+            store=PostgresCases(
+                books.pool, safe, stored_body, pushed_event, due, may, dry_run=dry_run, fence=spread.fence
+            ),
             clock=books.clock,
             policy=settings.policy,
             limits=may,

@@ -127,7 +127,8 @@ CREATE TABLE reconciler.notifications (
     type text NOT NULL,
     subtype text,
     payload jsonb,
-    digest text
+    digest text,
+    looked_at timestamp with time zone
 );
 
 CREATE TABLE reconciler.plan_items (
@@ -253,6 +254,8 @@ CREATE UNIQUE INDEX incidents_one_open ON reconciler.incidents USING btree (prov
 CREATE UNIQUE INDEX notices_one_open ON reconciler.notices USING btree (account_id, kind, COALESCE(profile_id, ''::text)) WHERE (status <> 'resolved'::text);
 CREATE INDEX notices_open_by_last_event ON reconciler.notices USING btree (last_event_at) WHERE (status <> 'resolved'::text);
 CREATE INDEX notifications_by_event ON reconciler.notifications USING btree (calendar_id, event_id, received_at);
+CREATE INDEX notifications_of_accounts_to_look_at ON reconciler.notifications USING btree (account_id) WHERE ((looked_at IS NULL) AND (event_id IS NULL));
+CREATE INDEX notifications_of_events_to_look_at ON reconciler.notifications USING btree (calendar_id, event_id) WHERE (looked_at IS NULL);
 CREATE INDEX run_units_roster_lost ON reconciler.run_units USING btree (run_id) WHERE roster_lost;
 CREATE INDEX run_units_todo ON reconciler.run_units USING btree (run_id, deadline, account_id) WHERE (state = 'todo'::text);
 CREATE INDEX runs_by_start ON reconciler.runs USING btree (started_at DESC);

@@ -10,6 +10,7 @@ from reconciler.domain.event import CalendarEvent
 from reconciler.domain.evidence import Evidence, KnownProfile, Notified
 from reconciler.domain.ids import AccountId, EventKey, ProfileId
 from reconciler.domain.notice import Addressee, Notice, NoticeChanges
+from reconciler.domain.pushed import PushedLink
 from reconciler.domain.remedy import Remedy
 from reconciler.domain.roster import Roster
 from reconciler.domain.state import EventState
@@ -78,7 +79,8 @@ class Case:
     `overtaken`: the application wrote it while a re-upsert of ours, based on the body before, was under way. Which of
     the two reached Cronofy last is not known. `perhaps`: whether it was still under way is not known either.
     `lost_doubt`: the profile of such a re-upsert of which nobody has said what came of it. `sent`: the times, start and
-    end each, that our latest writes gave it.
+    end each, that our latest writes gave it. `pushed`: a link that Cronofy pushed and no look has seen. `to_look_at`:
+    the ids of the notifications that no look has taken into account.
     """
 
     event: CalendarEvent
@@ -89,6 +91,8 @@ class Case:
     tried: tuple[Tried, ...] = ()
     lost_doubt: ProfileId | None = None
     sent: tuple[tuple[EventTime, EventTime], ...] = ()
+    pushed: PushedLink | None = None
+    to_look_at: tuple[int, ...] = ()
 
     @property
     def doubt(self) -> ProfileId | None:
@@ -101,7 +105,8 @@ class Caseload:
     """A unit's due events, soonest first, and what is on record about their account.
 
     `profiles` describes every conferencing profile ever listed; `listed_before` is how many the last roster held,
-    null where there is none on record.
+    null where there is none on record. `to_look_at`: the ids of notifications about the account as a whole that this
+    unit takes into account.
     """
 
     unit: Unit
@@ -111,6 +116,7 @@ class Caseload:
     profiles: Mapping[ProfileId, KnownProfile] = field(default_factory=dict)
     listed_before: int | None = None
     open_notices: tuple[Notice, ...] = ()
+    to_look_at: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +183,8 @@ class UnitResult:
 
     `roster` is null where userinfo was not read; `roster_compared`: one with profiles was on record, `roster_lost`:
     this one has none. `waits`: what rests on it was left until all rosters are read. `held` is evidence whose verdict
-    waits for the end of the run. `refusal` says which limit of the account held back its repairs.
+    waits for the end of the run. `refusal` says which limit of the account held back its repairs. `looked_at`: the ids
+    of the notifications that were taken into account.
     """
 
     unit: Unit
@@ -198,3 +205,4 @@ class UnitResult:
     error: UnitError | None = None
     counts: Counts = field(default_factory=dict)
     observed: Mapping[str, Observed] = field(default_factory=dict)
+    looked_at: tuple[int, ...] = ()

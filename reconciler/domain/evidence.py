@@ -17,7 +17,7 @@ class Found:
     """The listing showed the event. `start_text` and `end_text` are the times as they were read.
 
     `event_uid` is Cronofy's own id of it, where the listing says it: no rule asks for it, support does.
-    `summary_digest` is as in `StoredBody`.
+    `summary_digest` is as in `StoredBody`. `pushed_at`: it was not read but pushed, and received then.
     """
 
     conferencing: Conferencing
@@ -29,6 +29,7 @@ class Found:
     end_text: str
     event_uid: str | None = None
     summary_digest: str | None = field(default=None, compare=False)
+    pushed_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,6 +131,10 @@ def event_time(text: str) -> EventTime:
     return Instant(datetime.fromisoformat(text)) if "T" in text else AllDay(date.fromisoformat(text))
 
 
+def _moment_or_none(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text is not None else None
+
+
 def _time_or_none(text: str | None) -> EventTime | None:
     return event_time(text) if text is not None else None
 
@@ -139,6 +143,7 @@ def _read_back_json(read: ReadBack) -> Json:
     match read:
         case Found():
             uid = {"event_uid": read.event_uid} if read.event_uid is not None else {}
+            pushed = {"pushed_at": read.pushed_at.isoformat()} if read.pushed_at is not None else {}
             return {
                 "kind": "found",
                 "conferencing": _conferencing_json(read.conferencing),
@@ -149,6 +154,7 @@ def _read_back_json(read: ReadBack) -> Json:
                 "start_text": read.start_text,
                 "end_text": read.end_text,
                 **uid,
+                **pushed,
             }
         case NotListed(times):
             return {"kind": "not_listed", "times": times}
@@ -171,6 +177,7 @@ def _read_back(stored: Json) -> ReadBack:
                 stored["start_text"],
                 stored["end_text"],
                 stored.get("event_uid"),
+                pushed_at=_moment_or_none(stored.get("pushed_at")),
             )
         case "not_listed":
             return NotListed(stored["times"])

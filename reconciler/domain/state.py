@@ -124,7 +124,7 @@ def after_look(
         join_url=link.join_url if isinstance(link, Assigned) else None,
         provider_name=link.provider_name if isinstance(link, Assigned) else before.provider_name,
         asked_provider=evidence.provider or before.asked_provider,
-        read_at=now,
+        read_at=before.read_at if evidence.found and evidence.found.pushed_at else now,
         pending_since=(before.pending_since or now) if word == "pending" else None,
         misses=misses,
         seen_written_at=event.written_at,

@@ -10,6 +10,7 @@ from reconciler.domain.event import Assigned, BodyState
 from reconciler.domain.evidence import CalendarFact, Evidence, ReadBack, RosterFact
 from reconciler.domain.ids import CalendarId, EventKey
 from reconciler.domain.policy import Policy
+from reconciler.domain.pushed import SAME_SERVICE
 from reconciler.domain.remedy import ProviderChange, Remedy, Reupsert, choose, drift_of
 from reconciler.domain.roster import Roster
 from reconciler.domain.times import same_time
@@ -19,9 +20,6 @@ _WAIT_FOR_THE_RUN = frozenset({Cause.UNEXPLAINED, Cause.CONFERENCING_ABSENT})
 
 _GONE = frozenset({Cause.EVENT_DELETED, Cause.EVENT_PAST})
 """Events that nobody makes a link for any more: they say nothing of a provider."""
-
-_SAME_SERVICE = {"google_meet": "google_meet_api"}
-"""Names under which a read shows what a conferencing profile of another name made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +137,7 @@ def observe(judged: Sequence[Judged], policy: Policy) -> Mapping[str, Observed]:
             continue
         if item.cause is Cause.ASSIGNED and isinstance(evidence.found.conferencing, Assigned):
             name = evidence.found.conferencing.provider_name
-            providers = [p for p in (name, _SAME_SERVICE.get(name or "")) if p]
+            providers = [p for p in (name, SAME_SERVICE.get(name or "")) if p]
             overdue = 0
         else:
             providers = [evidence.provider] if evidence.provider else []

@@ -25,6 +25,7 @@ from reconciler.domain.ids import EventKey
 from reconciler.domain.notice import Addressee
 from reconciler.domain.plural import many
 from reconciler.domain.policy import Policy
+from reconciler.domain.pushed import settled_by
 from reconciler.domain.remedy import Reupsert
 from reconciler.domain.roster import Roster
 from reconciler.pipeline.act import DOUBT_SETTLES_S
@@ -193,14 +194,29 @@ def _doubt_settles_in(caseload: Caseload, readings: Mapping[EventKey, ReadBack],
 
 
 async def _read(loaded: Loaded, tools: Tools) -> Mapping[EventKey, ReadBack]:
-    cases = loaded.caseload.cases
+    """What is known of each event: as Cronofy pushed it where that settles it, else as it is read now."""
+    pushed = _pushed(loaded.caseload) if tools.guide is freely else {}
+    cases = [case for case in loaded.caseload.cases if case.event.key not in pushed]
+    if not cases:
+        return pushed
     try:
-        return await read_back(tools.api, loaded.who, cases, loaded.density, tools.page_size, tools.clock.now())
+        return pushed | await read_back(
+            tools.api, loaded.who, cases, loaded.density, tools.page_size, tools.clock.now()
+        )
     except AccountUnauthorized as error:
         failure: ReadBack = Unauthorized(str(error))
     except AccountUnreadable as error:
         failure = Unreadable(error.kind, str(error))
-    return {case.event.key: failure for case in cases}
+    return pushed | {case.event.key: failure for case in cases}
+
+
+def _pushed(caseload: Caseload) -> dict[EventKey, ReadBack]:
+    settled = (
+        (case.event.key, settled_by(case.pushed, case.event, case.state, caseload.profiles))
+        for case in caseload.cases
+        if not case.overtaken
+    )
+    return {key: found for key, found in settled if found is not None}
 
 
 async def _userinfo(who: Credentials, tools: Tools) -> Roster | Unauthorized | Unreadable:
@@ -281,12 +297,20 @@ def _result(
         error=_error_of(unreadable) or settled.error,
         counts=counts,
         observed=observe(judged, policy),
+        looked_at=(
+            *caseload.to_look_at,
+            *(notification for item in judged if _answered(item) for notification in item.case.to_look_at),
+        ),
     )
 
 
 def _read_of(judged: Sequence[Judged]) -> int:
     """How many events a listing answered for, with all that it takes to judge them."""
-    return sum(not isinstance(item.evidence.read_back, Unreadable | Unauthorized) for item in judged)
+    return sum(_answered(item) and not (item.evidence.found and item.evidence.found.pushed_at) for item in judged)
+
+
+def _answered(item: Judged) -> bool:
+    return not isinstance(item.evidence.read_back, Unreadable | Unauthorized)
 
 
 def _error_of(unreadable: Sequence[Judged]) -> UnitError | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any, TypeVar
@@ -42,11 +42,13 @@ from reconciler.postgres.failures import repeated, speaking_plainly
 from reconciler.postgres.pool import Connection, Pool
 from reconciler.postgres.rows import (
     ReadBody,
+    ReadPushed,
     case_from,
     caseload_from,
     density_from,
     held_row,
     key_of,
+    loaded_case,
     notice_events,
     profile_rows,
     state_row,
@@ -89,6 +91,7 @@ class PostgresCases:
         pool: Pool,
         safe: TokenSafe,
         read_body: ReadBody,
+        read_pushed: ReadPushed,
         due: DueFilter,
         limits: SafetyLimits,
         *,
@@ -98,6 +101,7 @@ class PostgresCases:
         self._pool = pool
         self._safe = safe
         self._read_body = read_body
+        self._read_pushed = read_pushed
         self._due = due
         self._limits = limits
         self._dry_run = dry_run
@@ -117,7 +121,10 @@ class PostgresCases:
         if not rows or not rows[0]["account_known"]:
             return UnitError("no_account", "events name an account that reconciler.accounts does not hold")
         account = rows[0]["account"]
-        caseload = self._caseload(unit, account, [case_from(row, self._read_body, row["notified"]) for row in rows])
+        cases = [loaded_case(row, self._read_body, self._read_pushed) for row in rows]
+        caseload = self._caseload(unit, account, cases)
+        if not due.scope.as_json():  # else not all of the account's events are looked at
+            caseload = replace(caseload, to_look_at=tuple(account["to_look_at"] or ()))
         who = Credentials(unit.account_id, account["data_center"] or "us", self._safe.pair(account))
         return Loaded(caseload, who, density_from(rows[0]["density"]))
 
@@ -320,6 +327,8 @@ class PostgresCases:
             [result.unit.account_id for result, _ in rosters],
             [row for result, roster in rosters for row in profile_rows(result, roster)],
             self._session,
+            [result.unit.account_id for result in results for _ in result.looked_at if write],
+            [notification for result in results for notification in result.looked_at if write],
         )
         return bool(done)
 

@@ -1,6 +1,7 @@
 """Database rows to domain values and back."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
@@ -14,6 +15,7 @@ from reconciler.domain.evidence import Evidence, KnownProfile, Notified
 from reconciler.domain.evidence_json import event_time, evidence_json, rejections_from, rejections_json
 from reconciler.domain.ids import AccountId, CalendarId, EventId, EventKey, ProfileId
 from reconciler.domain.notice import Addressee, Notice, Subject
+from reconciler.domain.pushed import PushedEvent, PushedLink
 from reconciler.domain.remedy import NoticeKind
 from reconciler.domain.roster import CalendarProfile, ConferencingProfile, Roster
 from reconciler.domain.state import EventState
@@ -23,12 +25,20 @@ from reconciler.ports import Density
 ReadBody = Callable[[str | None, EventId], StoredBody]
 """Reads what a decision needs of a stored upsert body; the vendor's field names stay with the API adapter."""
 
+ReadPushed = Callable[[str], PushedEvent | None]
+"""Reads the event that a notification carries; the vendor's field names stay with the API adapter."""
+
 LONG_AGO = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
 
 def _notified_from(stored: list[list[str]] | None) -> tuple[Notified, ...]:
     """What Cronofy pushed about an event: type, subtype and moment each."""
     return tuple(Notified(kind, subtype, datetime.fromisoformat(at)) for kind, subtype, at in stored or ())
+
+
+def _pushed_from(stored: list[Any] | None, read_pushed: ReadPushed) -> PushedLink | None:
+    """A link that Cronofy pushed: when it was received, and what it said."""
+    return PushedLink(datetime.fromisoformat(stored[0]), read_pushed(stored[1])) if stored else None
 
 
 def _tried_from(stored: list[list[Any]] | None) -> tuple[Tried, ...]:
@@ -100,14 +110,23 @@ def _state_from(row: asyncpg.Record) -> EventState:
     )
 
 
-def case_from(row: asyncpg.Record, read_body: ReadBody, notified: list[list[str]] | None = None) -> Case:
-    """A row of the application's events with what is on record about it, and what Cronofy pushed."""
+def loaded_case(row: asyncpg.Record, read_body: ReadBody, read_pushed: ReadPushed) -> Case:
+    """A due event's row with what is on record about it, and what Cronofy pushed."""
+    return replace(
+        case_from(row, read_body),
+        notified=_notified_from(row["notified"]),
+        pushed=_pushed_from(row["pushed"], read_pushed),
+        to_look_at=tuple(row["to_look_at"] or ()),
+    )
+
+
+def case_from(row: asyncpg.Record, read_body: ReadBody) -> Case:
+    """A row of the application's events with what is on record about it."""
     event, state = _event_from(row, read_body), _state_from(row)
     surely, perhaps = state.overtaken_by(event.written_at), state.perhaps_overtaken_by(event.written_at)
     return Case(
         event,
         state.for_write(event.written_at),
-        _notified_from(notified),
         overtaken=surely or perhaps,
         perhaps=perhaps and not surely,
         lost_doubt=state.intended_profile if surely else None,

@@ -179,7 +179,9 @@ def _entry_lines(stored: StoredEntry) -> list[str]:
         evidence = evidence_from(entry.evidence)
         why = "" if (entry.after or {}).get("undoes") else f"{entry.cause}, so "  # an undo asks for no cause
         lines[0] += f": {why}{_remedy(entry.after, entry.before) or entry.remedy}"
-        lines.append(f"    read: {_read(evidence)}")
+        pushed = evidence.found.pushed_at if evidence.found else None
+        how = f"pushed by Cronofy at {_when(pushed)}, not read" if pushed else "read"
+        lines.append(f"    {how}: {_read(evidence)}")
         if evidence.roster is not None:
             listed = ", ".join(
                 f"{p.profile_id} ({p.provider_name}, {'connected' if p.connected else 'disconnected'})"

@@ -1,5 +1,6 @@
 -- Which events are due. Planning, working and counting include this one text, so that they cannot disagree. `states` is
--- what it may see of event_states, for the includer to say: all, or one account's.
+-- what it may see of event_states, for the includer to say: all, or one account's. `named`: by a notification that no look has
+-- taken into account; one about the account as a whole names its unsettled events.
 -- $1 now, $2 horizon, $3 settled ones with a link too, $4 whatever next_read_at says; $5 to $16 the scope, null: no limit.
 FROM reconciler.events e
 LEFT JOIN reconciler.accounts a ON a.account_id = e.account_id
@@ -11,7 +12,8 @@ WHERE e.starts_at > $1::timestamptz AND e.starts_at <= $1::timestamptz + $2::int
             THEN $4::boolean OR s.next_read_at IS NULL OR s.next_read_at <= $1::timestamptz
                  OR e.starts_at <= $1::timestamptz + interval '24 hours'
             ELSE ($3::boolean AND s.conferencing = 'assigned') END
-       OR e.written_at > s.settled_at OR e.written_at <> s.seen_written_at)
+       OR e.written_at > s.settled_at OR e.written_at <> s.seen_written_at
+       OR s.named)
   AND ($5::text[] IS NULL OR e.account_id = ANY ($5::text[]))
   AND ($6::text[] IS NULL OR a.customer = ANY ($6::text[]))
   AND ($7::text[] IS NULL OR a.account_manager = ANY ($7::text[]))

@@ -4,8 +4,14 @@
 -- A unit's due events, soonest first. The first row also tells of their account, and where between the first due event and
 -- the last there are more than one page holds ($18), how many start on each day, calendar by calendar.
 WITH states AS MATERIALIZED (  -- the account's by its index: hundreds of single look-ups would cost several times as much
-    SELECT calendar_id, event_id, conferencing, cause, next_read_at, settled_at, seen_written_at
-    FROM reconciler.event_states WHERE account_id = $17
+    SELECT calendar_id, event_id, conferencing, cause, next_read_at, settled_at, seen_written_at,
+           EXISTS (SELECT FROM reconciler.notifications n
+                   WHERE n.looked_at IS NULL AND n.calendar_id = s.calendar_id AND n.event_id = s.event_id)
+           OR (settled_at IS NULL AND EXISTS (
+                   SELECT FROM reconciler.notifications n
+                   WHERE n.looked_at IS NULL AND n.event_id IS NULL AND n.account_id = $17
+                     AND n.type IN ('conferencing_profile_disconnected', 'profile_disconnected'))) AS named
+    FROM reconciler.event_states s WHERE account_id = $17
 ), due AS (
 SELECT e.calendar_id, e.event_id, e.account_id, e.starts_at, e.ends_at, e.profile_id, e.body::text AS body, e.written_at,
        a.account_id IS NOT NULL AS account_known,
@@ -26,6 +32,12 @@ SELECT d.*,
        , (SELECT jsonb_agg(jsonb_build_array(n.type, n.subtype, n.received_at) ORDER BY n.received_at)
         FROM reconciler.notifications n
         WHERE n.calendar_id = d.calendar_id AND n.event_id = d.event_id AND n.type = 'conferencing_failing') AS notified,
+       (SELECT array_agg(n.notification_id) FROM reconciler.notifications n
+        WHERE n.calendar_id = d.calendar_id AND n.event_id = d.event_id AND n.looked_at IS NULL) AS to_look_at,
+       (SELECT jsonb_build_array(n.received_at, n.payload::text) FROM reconciler.notifications n
+        WHERE n.calendar_id = d.calendar_id AND n.event_id = d.event_id AND n.looked_at IS NULL
+          AND n.type = 'conferencing_assigned' AND octet_length(n.payload::text) <= 1000000
+        ORDER BY n.received_at DESC LIMIT 1) AS pushed,
        CASE WHEN d.place = 1 AND d.account_known THEN (
 -- include: account
        FROM (SELECT $17::text AS account_id) w) END AS account,
@@ -186,7 +198,7 @@ SELECT reconciler.may_write($2, $1);
 -- and the run's books are open.
 -- $1 the run, $2 the accounts; rows of run_units ($3), event_states ($4), run_held ($5) and audit_entries ($6); the accounts
 -- whose roster was read ($7) and what it listed, as rows of known_profiles ($8); the session that holds the run's lock, null:
--- none does ($9).
+-- none does ($9); the notifications that were taken into account ($11), each with its unit's account ($10).
 WITH unit AS (
     UPDATE reconciler.run_units u
     SET state = n.state, counts = n.counts, observed = n.observed, error_kind = n.error_kind,
@@ -213,6 +225,10 @@ WITH unit AS (
     FROM jsonb_populate_recordset(NULL::reconciler.audit_entries, $6)
     WHERE chain IN (SELECT account_id FROM unit)
     ORDER BY chain, seq
+), looked_at AS (
+    UPDATE reconciler.notifications n SET looked_at = now()
+    FROM unnest($10::text[], $11::bigint[]) AS k (account_id, notification_id) JOIN unit USING (account_id)
+    WHERE n.notification_id = k.notification_id
 ), listing AS (
     SELECT p.* FROM jsonb_populate_recordset(NULL::reconciler.known_profiles, $8) p JOIN unit USING (account_id)
 ), unlisted AS (

@@ -36,7 +36,7 @@ WHERE r.run_id = $1;
 
 -- name: plan_units
 INSERT INTO reconciler.run_units (run_id, account_id, deadline, events_due)
-WITH states AS (SELECT * FROM reconciler.event_states)
+-- include: all_states
 SELECT $17, coalesce(e.account_id, ''), min(e.starts_at), count(*)
 -- include: due
 GROUP BY e.account_id

@@ -30,7 +30,7 @@ WHERE a.datname = current_database() AND a.application_name LIKE 'reconciler%' A
   AND a.pid <> pg_backend_pid();
 
 -- name: due
-WITH states AS (SELECT * FROM reconciler.event_states)
+-- include: all_states
 SELECT count(DISTINCT e.account_id) AS accounts, count(*) AS events, min(e.starts_at) AS soonest
 -- include: due
 ;

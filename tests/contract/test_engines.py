@@ -15,6 +15,7 @@ import asyncpg
 import pytest
 from pgqueuer.queries import Queries
 
+from reconciler.cronofy.wire.notifications import pushed_event
 from reconciler.cronofy.wire.stored_bodies import stored_body
 from reconciler.domain.audit import AuditEntry, AuditTag
 from reconciler.domain.casework import Scope, Unit, UnitError, UnitResult
@@ -94,7 +95,7 @@ async def a_process(dsn: str, kind: str, concurrency: int = 4) -> AsyncIterator[
             stack.push_async_callback(connection.close)
             engine = PgQueuerEngine(connection, pool, ledger, locks, claims, concurrency, HEARTBEAT, DRAIN_S)
         fence = Fence(locks.session, claims.fence if engine.shared else None)
-        store = PostgresCases(pool, TokenSafe(()), stored_body, due, SafetyLimits(), fence=fence)
+        store = PostgresCases(pool, TokenSafe(()), stored_body, pushed_event, due, SafetyLimits(), fence=fence)
         yield Process(kind, pool, ledger, locks, engine, store, claims)
 
 

@@ -13,7 +13,6 @@ import pytest
 from reconciler.postgres.statements import sql_folder, statements
 
 EVENTS = 100_000
-_ALL_STATES = "WITH states AS (SELECT * FROM reconciler.event_states)"
 ACCOUNTS = 2_000
 
 _SEED = f"""
@@ -73,8 +72,8 @@ def test_planning_a_run_reads_each_relation_once(crowded: psycopg.Connection) ->
 
 
 def test_the_soonest_events_are_found_without_reading_all(crowded: psycopg.Connection) -> None:
-    due = (sql_folder() / "fragments" / "due.sql").read_text()
-    query = f"{_ALL_STATES} SELECT e.starts_at {due} ORDER BY e.starts_at LIMIT 50"
+    states, due = ((sql_folder() / "fragments" / f"{name}.sql").read_text() for name in ("all_states", "due"))
+    query = f"{states} SELECT e.starts_at {due} ORDER BY e.starts_at LIMIT 50"
     plan = _explain(crowded, query, *_due())
     assert "events_asking_by_start" in plan, plan
 
@@ -112,7 +111,7 @@ def test_units_are_recorded_by_index_whatever_their_number(crowded: psycopg.Conn
     units = [{**unit, "account_id": account_id} for account_id in accounts]
     row = {"calendar_id": "cal_1", "event_id": "e1", "account_id": "acc_1", "rejections": [], "repairs": 0}
     state = {**row, "conferencing": "pending", "misses": 0, "unchanged_looks": 0}
-    arguments: list[object] = [run_id, accounts, units, [state], [], [], accounts, [], None]
+    arguments: list[object] = [run_id, accounts, units, [state], [], [], accounts, [], None, "{}", "{}"]
     crowded.execute("SET plan_cache_mode = force_generic_plan")
     crowded.execute(f"PREPARE record AS {statements('cases')['record']}".encode())
     literals = ", ".join(_literal(a if not isinstance(a, list) else _array(a)) for a in arguments)

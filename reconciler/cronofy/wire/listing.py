@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import Enum, auto
 from typing import Any
 
@@ -14,6 +15,7 @@ from reconciler.cronofy.wire.times import ZonedTime, listed_time
 from reconciler.domain.event import Absent, Assigned, Conferencing, Pending, summary_digest
 from reconciler.domain.evidence import Found, Unreadable
 from reconciler.domain.ids import CalendarId, EventId, EventKey
+from reconciler.domain.pushed import PushedEvent
 from reconciler.domain.times import Instant, TimeUnreadable, parse_event_time
 
 
@@ -193,6 +195,26 @@ def _listed(raw: Raw) -> Iterable[tuple[_Place, _Event | Unreadable]]:
         yield place, _MALFORMED_SHAPE
 
 
+def found_in(raw: Raw) -> PushedEvent | None:
+    """One event by itself, with the moment of its last change; null where it cannot be read."""
+    try:
+        event = _EVENT.decode(raw)
+    except UNDECODABLE:
+        return None
+    found = _found(event)
+    return PushedEvent(found, _moment(event.updated)) if isinstance(found, Found) else None
+
+
+def _moment(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        time = parse_event_time(text)
+    except TimeUnreadable:
+        return None
+    return time.at if isinstance(time, Instant) else None
+
+
 def _found(event: _Event | Unreadable) -> Found | Unreadable:
     if isinstance(event, Unreadable):
         return event
@@ -275,10 +297,5 @@ def _updated(event: _Event | Unreadable) -> str | None:
 
 
 def _is_newer(one: str | None, other: str | None) -> bool:
-    if one is None or other is None:
-        return False
-    try:
-        a, b = parse_event_time(one), parse_event_time(other)
-    except TimeUnreadable:
-        return False
-    return isinstance(a, Instant) and isinstance(b, Instant) and a.at > b.at
+    a, b = _moment(one), _moment(other)
+    return a is not None and b is not None and a > b
