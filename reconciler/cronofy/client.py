@@ -308,9 +308,12 @@ class CronofyClient:
             for write in left:
                 write.outcome = InDoubt(reason)
             return
-        may_write = any(errors.is_success(entry.status) for entry in entries)
+        may_write = any(entry.status is not None and errors.is_success(entry.status) for entry in entries)
         put_off: CallFailed | None = None
         for write, entry in zip(left, entries, strict=True):
+            if entry.status is None:
+                write.outcome = InDoubt("the answer to this entry of a batch cannot be read")
+                continue
             failure = errors.of_status(entry.status, answer.host, answer.asked, None)
             if isinstance(failure, errors.Throttled):
                 if put_off is None or failure.kind == "rate_limited":

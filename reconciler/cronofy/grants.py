@@ -233,7 +233,10 @@ class Grants:
         raise await self._transport.given_up(failure)
 
     async def _exchange(self, who: Credentials, grant: Grant, pair: Tokens, request: Request, attempt: int) -> Pass:
-        """Ask once and store what comes of it. From a lost answer on, the refresh token is in doubt."""
+        """Ask once and store what comes of it. From a lost answer on, the refresh token is in doubt.
+
+        A refresh token is stored also where the access token beside it cannot be used: the old one may be dead.
+        """
         asked_at = self._clock.now()
         try:
             answer = await self._transport.send(request, who.account_id, attempt)
@@ -243,21 +246,27 @@ class Grants:
         except (AnswerLost, Unusable):
             grant.doubtful = pair.refresh
             raise
-        new = Tokens(granted.access, granted.refresh or pair.refresh, limits.expires_at(asked_at, granted.expires_in))
+        if granted.access is None:
+            new = Tokens(pair.access, granted.refresh, pair.expires_at)
+        else:
+            ends = limits.expires_at(asked_at, granted.expires_in)
+            new = Tokens(granted.access, granted.refresh or pair.refresh, ends)
         kept = await self._store.save(who.account_id, new, replacing=pair)
         grant.doubtful = None
-        return grant.take(new, minted=True) if kept else grant.take(await self._load(who), minted=False)
+        if not kept:
+            return grant.take(await self._load(who), minted=False)
+        taken = grant.take(new, minted=True)
+        if granted.access is None:
+            raise AccountUnreadable("token_unusable", f"{answer.text}, but its access token cannot be used")
+        return taken
 
 
 def _granted(answer: Answer) -> Granted:
     try:
         check_elements(answer.body, answer.asked)
-        granted = read_granted(answer.body)
+        return read_granted(answer.body)
     except Malformed as error:
         raise AnswerLost("malformed", f"{answer.text}, but {error}") from None
-    if not _sendable(granted.access):
-        raise AnswerLost("malformed", f"{answer.text}, but the access token holds characters no header may hold")
-    return granted
 
 
 def _refused(answer: Answer) -> Exception:

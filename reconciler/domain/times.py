@@ -50,13 +50,13 @@ def zone(tzid: str | None) -> ZoneInfo:
 def parse_event_time(text: str, tzid: str | None = None) -> EventTime:
     """Read a time as Cronofy or an application wrote it.
 
-    Local times take `tzid`. In the hour that a clock change repeats, the first is meant; in the hour that it skips,
-    the moment the clock would have shown.
+    Letters may be of either case (RFC 3339). Local times take `tzid`. In the hour that a clock change repeats, the
+    first is meant; in the hour that it skips, the moment the clock would have shown.
 
     Raises:
         TimeUnreadable: no such date, time or zone.
     """
-    stripped = text.strip()
+    stripped = text.strip().upper()
     try:
         if _DATE.fullmatch(stripped):
             return AllDay(date.fromisoformat(stripped))

@@ -702,6 +702,23 @@ async def test_an_answer_of_another_shape_costs_that_account_alone(bench: Bench,
         assert "marker" not in str(raised.value)
 
 
+HALF_AN_EMOJI = "Lunch \ud83d"
+
+
+async def test_half_an_emoji_costs_nothing_but_itself_in_any_answer(bench: Bench) -> None:
+    bench.server.on(EVENTS, (401, ""), (200, a_page(an_event(1, summary=HALF_AN_EMOJI), an_event(2))))
+    bench.server.on(TOKEN, (200, {**NEW_PAIR, "scope": HALF_AN_EMOJI}))
+    profile = {"profile_id": "pro_1", "profile_name": HALF_AN_EMOJI, "profile_connected": True}
+    bench.server.on(USERINFO, (200, {"name": HALF_AN_EMOJI, "cronofy.data": {"conferencing_profiles": [profile]}}))
+    bench.server.on(UPSERT, (422, {"errors": {"start": [{"key": "errors.required", "description": HALF_AN_EMOJI}]}}))
+    listing = await bench.client.list_events(bench.who, None)
+    assert all(isinstance(event, Found) for event in listing.events.values())
+    assert [tokens.refresh for tokens in bench.store.saved] == ["refresh-2"]
+    (read,) = (await bench.client.userinfo(bench.who)).conferencing
+    assert read.profile_name == "Lunch \ufffd"
+    assert await bench.client.upsert(bench.who, [an_upsert()]) == [Rejected(422, ("errors.required",))]
+
+
 async def test_403_asks_for_the_person_and_other_refusals_name_their_status(bench: Bench) -> None:
     errors = {"errors": {"from": [{"key": "errors.invalid", "description": "marker"}]}}
     bench.server.on(EVENTS, (403, "marker"), (422, errors))
@@ -890,6 +907,26 @@ async def test_an_answer_without_refresh_token_keeps_the_old_one(bench: Bench) -
     bench.server.on(TOKEN, (200, {"access_token": "access-2"}))
     await bench.client.list_events(bench.who, None)
     assert bench.store.stored[JANE] == Tokens("access-2", "refresh-1", None)
+
+
+@pytest.mark.parametrize("access", [None, 5, "access\0", "access-\ud83d", "access\nx"], ids=repr)
+async def test_a_refresh_token_is_stored_also_where_the_access_token_beside_it_is_of_no_use(
+    bench: Bench, access: Any
+) -> None:
+    bench.server.on(EVENTS, only("access-3"))
+    bench.server.on(
+        TOKEN,
+        (200, {"access_token": access, "refresh_token": "refresh-2", "expires_in": 3600}),
+        (200, {"access_token": "access-3", "refresh_token": "refresh-3"}),
+    )
+    with pytest.raises(AccountUnreadable) as raised:
+        await bench.client.list_events(bench.who, None)
+    assert raised.value.kind == "token_unusable"
+    assert bench.store.stored[JANE] == Tokens("access-1", "refresh-2", None)
+    assert bench.server.paths() == [EVENTS, TOKEN]
+    await bench.client.list_events(bench.who, None)
+    assert b"refresh-2" in bench.server.asked[-2].body
+    assert bench.store.stored[JANE] == Tokens("access-3", "refresh-3", None)
 
 
 async def test_a_new_pair_is_stored_before_it_is_used(bench: Bench) -> None:
@@ -1249,6 +1286,14 @@ async def test_every_entry_of_a_batch_has_its_own_outcome(bench: Bench) -> None:
         Unsent("Cronofy (127.0.0.1) answered 401 to POST /v1/batch"),
         InDoubt("Cronofy (127.0.0.1) answered 302 to POST /v1/batch"),
     ]
+
+
+async def test_an_entry_of_a_batch_that_cannot_be_read_leaves_itself_alone_in_doubt(bench: Bench) -> None:
+    said = {"status": 202, "data": {"description": HALF_AN_EMOJI}}
+    bench.server.on(BATCH, (207, {"batch": [said, {"status": HALF_AN_EMOJI}, said]}))
+    outcomes = await bench.client.upsert(bench.who, [an_upsert(n) for n in range(3)])
+    assert outcomes == [Applied(), InDoubt("the answer to this entry of a batch cannot be read"), Applied()]
+    assert len(bench.server.asked) == 1
 
 
 @pytest.mark.parametrize("status, held", [(429, 1), (503, 0)])

@@ -96,7 +96,17 @@ def test_conferencing_is_absent_where_the_key_is() -> None:
     assert read_found().conferencing == Absent()
 
 
-@pytest.mark.parametrize("said", [{"status": "cancelled"}, {"status": "CANCELLED"}, {"event_status": "cancelled"}])
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"status": "cancelled"},
+        {"status": "CANCELLED"},
+        {"status": "canceled"},
+        {"status": "Canceled "},
+        {"event_status": "cancelled"},
+        {"event_status": "CANCELED"},
+    ],
+)
 def test_an_event_is_cancelled_however_that_is_spelt(said: dict[str, str]) -> None:
     assert read_found(**said).cancelled
     assert not read_found(status="confirmed", event_status="tentative").cancelled
@@ -114,12 +124,17 @@ def test_what_postgres_cannot_store_is_replaced() -> None:
         ("2026-03-02 09:00:00Z", NINE, "2026-03-02 09:00:00Z"),
         ("2026-03-02T09:00:00.000Z", NINE, "2026-03-02T09:00:00.000Z"),
         ("2026-03-02T09:00:00 UTC", NINE, "2026-03-02T09:00:00 UTC"),
+        ("2026-03-02t09:00:00z", NINE, "2026-03-02T09:00:00Z"),
+        ("2026-03-02T09:00:00z", NINE, "2026-03-02T09:00:00Z"),
+        ("2026-03-02t10:00:00+01:00", NINE, "2026-03-02T10:00:00+01:00"),
+        ("2026-03-02 09:00:00 utc", NINE, "2026-03-02 09:00:00 UTC"),
         ("2026-03-02T10:00:00+01:00", NINE, "2026-03-02T10:00:00+01:00"),
         ("2026-03-02T09:00:00", NINE, "2026-03-02T09:00:00Z"),
         ("2026-03-02", AllDay(date(2026, 3, 2)), "2026-03-02"),
         ({"time": "2026-03-02T10:00:00+01:00", "tzid": "Europe/Paris"}, NINE, "2026-03-02T10:00:00+01:00"),
         ({"time": "2026-03-02T10:00:00", "tzid": "Europe/Paris"}, NINE, "2026-03-02T09:00:00Z"),
         ({"time": "2026-03-02T09:00:00"}, NINE, "2026-03-02T09:00:00Z"),
+        ({"time": "2026-03-02t09:00:00z", "tzid": "Europe/Paris"}, NINE, "2026-03-02T09:00:00Z"),
         ({"time": "2026-03-02", "tzid": "Europe/Paris"}, AllDay(date(2026, 3, 2)), "2026-03-02"),
     ],
 )
@@ -153,7 +168,6 @@ def test_the_quick_way_of_reading_times_agrees_with_the_full_one(moment: datetim
         {"conferencing": {"join_url": 5}},
         {"deleted": "secret"},
         {"status": 3},
-        {"updated": 3},
     ],
 )
 def test_an_event_that_cannot_be_read_costs_itself_alone_and_shows_nothing(bad: dict[str, Any]) -> None:
@@ -268,7 +282,7 @@ def test_hostile_answers_are_malformed_and_quoted_nowhere(body: bytes) -> None:
         with pytest.raises(Malformed) as raised:
             read(body)
         assert "secret" not in str(raised.value)
-        assert raised.value.__suppress_context__
+        assert raised.value.__suppress_context__ or raised.value.__context__ is None
     assert read_error_keys(body) == ()
     assert read_token_error(body) is None
 
@@ -603,7 +617,7 @@ def test_a_refresh_is_asked_for_in_json() -> None:
         ({"access_token": "a"}, Granted("a", None, None)),
         ({"access_token": "a", "refresh_token": "", "expires_in": None}, Granted("a", None, None)),
         ({"access_token": "a", "refresh_token": 5, "expires_in": "soon"}, Granted("a", None, None)),
-        ({"access_token": "a", "expires_in": 10**400}, Granted("a", None, 10**400)),
+        ({"access_token": "a", "expires_in": 10**400}, Granted("a", None, None)),
     ],
 )
 def test_a_new_pair_is_kept_whatever_else_is_odd(answer: dict[str, Any], granted: Granted) -> None:

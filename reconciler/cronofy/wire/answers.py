@@ -1,13 +1,15 @@
 """What Cronofy answers to writes, and why it refuses what it refuses."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import msgspec
 from msgspec import Raw, Struct
 
 from reconciler.cronofy.wire.malformed import UNDECODABLE, Malformed
+from reconciler.cronofy.wire.mending import decode
 
 
 class _Entry(Struct):
@@ -16,17 +18,18 @@ class _Entry(Struct):
 
 
 class _Batch(Struct):
-    batch: list[_Entry]
+    batch: list[Raw]
 
 
 _BATCH = msgspec.json.Decoder(_Batch)
+_ENTRY = msgspec.json.Decoder(_Entry)
 
 
 @dataclass(frozen=True, slots=True)
 class EntryAnswer:
-    """What a batch says of one of its entries."""
+    """What a batch says of one of its entries; `status` is null where that cannot be read."""
 
-    status: int
+    status: int | None
     keys: tuple[str, ...]
 
 
@@ -37,9 +40,18 @@ def read_batch(body: bytes) -> Sequence[EntryAnswer]:
         Malformed: this is no answer to a batch.
     """
     try:
-        return [EntryAnswer(e.status, read_error_keys(e.data)) for e in _BATCH.decode(body).batch]
+        entries = decode(_BATCH, body).batch
     except UNDECODABLE:
         raise Malformed("the answer to a batch has another shape than documented") from None
+    return [_read_entry(raw) for raw in entries]
+
+
+def _read_entry(raw: Raw) -> EntryAnswer:
+    try:
+        entry = decode(_ENTRY, raw)
+    except UNDECODABLE:
+        return EntryAnswer(None, ())
+    return EntryAnswer(entry.status, read_error_keys(entry.data))
 
 
 class _ErrorKey(Struct):
@@ -47,10 +59,11 @@ class _ErrorKey(Struct):
 
 
 class _Errors(Struct):
-    errors: dict[str, list[Raw]]
+    errors: dict[str, Raw]
 
 
 _ERRORS = msgspec.json.Decoder(_Errors)
+_ERRORS_OF_ONE = msgspec.json.Decoder(list[Raw])
 _ERROR_KEY = msgspec.json.Decoder(_ErrorKey)
 _SAFE_KEY = re.compile(r"errors\.[a-z0-9_.]{1,72}")
 _MOST_KEYS = 20
@@ -59,16 +72,18 @@ _MOST_KEYS = 20
 def read_error_keys(body: bytes | Raw) -> tuple[str, ...]:
     """The error keys of a 422, each once. Empty where the body is anything else; descriptions are left behind."""
     try:
-        errors = _ERRORS.decode(body).errors
+        errors = decode(_ERRORS, body).errors
     except UNDECODABLE:
         return ()
-    keys: dict[str, None] = {}
-    for entries in errors.values():
-        for raw in entries:
-            try:
-                key = _ERROR_KEY.decode(raw).key
-            except UNDECODABLE:
-                continue
-            if _SAFE_KEY.fullmatch(key):
-                keys[key] = None
+    keys = dict.fromkeys(key for raw in errors.values() for key in _keys_of_one(raw) if _SAFE_KEY.fullmatch(key))
     return tuple(keys)[:_MOST_KEYS]
+
+
+def _keys_of_one(raw: Raw) -> Iterator[str]:
+    try:
+        entries = decode(_ERRORS_OF_ONE, raw)
+    except UNDECODABLE:
+        return
+    for entry in entries:
+        with suppress(*UNDECODABLE):
+            yield decode(_ERROR_KEY, entry).key

@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from reconciler.cronofy.wire.malformed import UNDECODABLE, Malformed, storable
+from reconciler.cronofy.wire.malformed import UNDECODABLE, Malformed
+from reconciler.cronofy.wire.mending import STAND_IN, decode, is_spoilt
 from reconciler.cronofy.wire.times import ZonedTime, listed_time
 from reconciler.domain.event import Absent, Assigned, Conferencing, Pending, summary_digest
 from reconciler.domain.evidence import Found, Unreadable
@@ -22,10 +23,12 @@ from reconciler.domain.times import Instant, TimeUnreadable, parse_event_time
 class _Conferencing(Struct, gc=False):
     pending: bool | None = None
     join_url: str | None = None
-    provider_name: str | None = None
+    provider_name: Any = None
 
 
 class _Event(Struct, gc=False):
+    """An event of a page. Of what may be anything, only a text counts: no decision needs it."""
+
     calendar_id: str | None = None
     event_id: str | None = None
     start: str | ZonedTime | None = None
@@ -33,10 +36,30 @@ class _Event(Struct, gc=False):
     deleted: bool | None = None
     status: str | None = None
     event_status: str | None = None
-    updated: str | None = None
+    updated: Any = None
     conferencing: _Conferencing | None = None
     event_uid: Any = None
     summary: Any = None
+
+
+class _NeededConferencing(Struct):
+    pending: bool | None = None
+    join_url: str | None = None
+    provider_name: Raw = Raw()
+
+
+class _Needed(Struct):
+    """The same with what no decision needs left as it is: it may be nothing that a program can hold."""
+
+    start: str | ZonedTime | None = None
+    end: str | ZonedTime | None = None
+    deleted: bool | None = None
+    status: str | None = None
+    event_status: str | None = None
+    updated: Raw = Raw()
+    conferencing: _NeededConferencing | None = None
+    event_uid: Raw = Raw()
+    summary: Raw = Raw()
 
 
 class _Key(Struct):
@@ -60,11 +83,13 @@ class _RawPage(Struct):
 
 _PAGE = msgspec.json.Decoder(_Page)
 _RAW_PAGE = msgspec.json.Decoder(_RawPage)
-_EVENT = msgspec.json.Decoder(_Event)
+_NEEDED = msgspec.json.Decoder(_Needed)
+_TEXT = msgspec.json.Decoder(str)
 _KEY = msgspec.json.Decoder(_Key)
 
 _MALFORMED_TIMES = Unreadable("event_malformed", "start or end is missing or is no date or time")
 _MALFORMED_SHAPE = Unreadable("event_malformed", "a field has another type than documented")
+_MALFORMED_TEXT = Unreadable("event_malformed", "its id or status holds a character that cannot be read")
 
 _ABSENT = Absent()
 _PENDING = Pending()
@@ -159,50 +184,76 @@ def read_page(body: bytes) -> Page:
     Raises:
         Malformed: this is no page at all.
     """
-    body = storable(body)
     try:
-        page = _PAGE.decode(body)
+        page = decode(_PAGE, body)
     except UNDECODABLE:
         return _read_page_event_by_event(body)
-    events = [((e.calendar_id, e.event_id), e) for e in page.events if e.event_id and e.calendar_id]
+    events = [_placed(e.calendar_id, e.event_id, e, body) for e in page.events if e.event_id and e.calendar_id]
     return Page(events, _next_page(page.pages), len(page.events))
+
+
+def _placed(
+    calendar_id: str, event_id: str, event: _Event | Unreadable, body: bytes
+) -> tuple[_Place, _Event | Unreadable]:
+    """An event under its key; unreadable where that is another's, but for a character that is lost."""
+    spoilt = is_spoilt(calendar_id, body) or is_spoilt(event_id, body)
+    return (calendar_id, event_id), _MALFORMED_TEXT if spoilt else event
 
 
 def _read_page_event_by_event(body: bytes) -> Page:
     """The slow way, taken when any event of the page has an unknown shape: the others are read all the same."""
     try:
-        page = _RAW_PAGE.decode(body)
+        page = decode(_RAW_PAGE, body)
     except UNDECODABLE:
         raise Malformed("the answer is no page of events") from None
-    return Page([entry for raw in page.events for entry in _listed(raw)], _next_page(page.pages), len(page.events))
+    events = [entry for raw in page.events for entry in _listed(raw, body)]
+    return Page(events, _next_page(page.pages), len(page.events))
 
 
 def _next_page(pages: _Pages | None) -> str | None:
     return pages.next_page or None if pages else None
 
 
-def _listed(raw: Raw) -> Iterable[tuple[_Place, _Event | Unreadable]]:
+def _listed(raw: Raw, body: bytes) -> Iterable[tuple[_Place, _Event | Unreadable]]:
     try:
-        key = _KEY.decode(raw)
+        key = decode(_KEY, raw)
     except UNDECODABLE:
         return
-    if not key.event_id or not key.calendar_id:
-        return
-    place = key.calendar_id, key.event_id
+    if key.event_id and key.calendar_id:
+        yield _placed(key.calendar_id, key.event_id, _event(raw), body)
+
+
+def _event(raw: Raw) -> _Event | Unreadable:
     try:
-        yield place, _EVENT.decode(raw)
+        event = decode(_NEEDED, raw)
     except UNDECODABLE:
-        yield place, _MALFORMED_SHAPE
+        return _MALFORMED_SHAPE
+    shown = event.conferencing
+    return _Event(
+        start=event.start,
+        end=event.end,
+        deleted=event.deleted,
+        status=event.status,
+        event_status=event.event_status,
+        updated=_text(event.updated),
+        conferencing=_Conferencing(shown.pending, shown.join_url, _text(shown.provider_name)) if shown else None,
+        event_uid=_text(event.event_uid),
+        summary=_text(event.summary),
+    )
+
+
+def _text(raw: Raw) -> str | None:
+    try:
+        return decode(_TEXT, raw)
+    except UNDECODABLE:
+        return None
 
 
 def found_in(raw: Raw) -> PushedEvent | None:
     """One event by itself, with the moment of its last change; null where it cannot be read."""
-    try:
-        event = _EVENT.decode(raw)
-    except UNDECODABLE:
-        return None
+    event = _event(raw)
     found = _found(event)
-    return PushedEvent(found, _moment(event.updated)) if isinstance(found, Found) else None
+    return PushedEvent(found, _moment(_updated(event))) if isinstance(found, Found) else None
 
 
 def _moment(text: str | None) -> datetime | None:
@@ -223,18 +274,23 @@ def _found(event: _Event | Unreadable) -> Found | Unreadable:
         end, end_text = listed_time(event.end)
     except TimeUnreadable:
         return _MALFORMED_TIMES
+    words = {(event.status or "").strip().lower(), (event.event_status or "").strip().lower()}
+    if any(STAND_IN in word for word in words):
+        return _MALFORMED_TEXT
     return Found(
         _conferencing(event.conferencing),
         start,
         end,
         bool(event.deleted),
-        "cancelled" in {(event.status or "").lower(), (event.event_status or "").lower()},
+        not _CANCELLED.isdisjoint(words),
         start_text,
         end_text,
         event.event_uid if isinstance(event.event_uid, str) and _UID.fullmatch(event.event_uid) else None,
         summary_digest(event.summary),
     )
 
+
+_CANCELLED = frozenset({"cancelled", "canceled"})
 
 _UID = re.compile(r"[\w.@:-]{1,200}", re.ASCII)
 """No rule rests on it: one of another shape is none, and spoils nothing."""
@@ -244,7 +300,7 @@ def _conferencing(value: _Conferencing | None) -> Conferencing:
     if value is None:
         return _ABSENT
     if value.join_url and value.join_url.strip():
-        return Assigned(value.join_url, value.provider_name)
+        return Assigned(value.join_url, value.provider_name if isinstance(value.provider_name, str) else None)
     return _PENDING if value.pending else _ABSENT
 
 
@@ -266,7 +322,8 @@ def _bounded(event: _Event | Unreadable) -> _Event | Unreadable:
     if (shown := event.conferencing) is not None:
         if len(shown.join_url or "") > _LONGEST_TEXT:
             return _MALFORMED_LENGTH
-        shown.provider_name = shown.provider_name and shown.provider_name[:_LONGEST_WORD]
+        name = shown.provider_name
+        shown.provider_name = name[:_LONGEST_WORD] if isinstance(name, str) else None
     for name in ("start", "end", "status", "event_status", "updated", "event_uid"):
         if _length(getattr(event, name)) > _LONGEST_WORD:
             setattr(event, name, None)
@@ -293,7 +350,7 @@ def _start(event: _Event | Unreadable) -> str | ZonedTime | None:
 
 
 def _updated(event: _Event | Unreadable) -> str | None:
-    return None if isinstance(event, Unreadable) else event.updated
+    return event.updated if isinstance(event, _Event) and isinstance(event.updated, str) else None
 
 
 def _is_newer(one: str | None, other: str | None) -> bool:

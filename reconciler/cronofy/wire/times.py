@@ -41,6 +41,7 @@ def listed_time(value: str | ZonedTime | None) -> tuple[EventTime, str]:
         raise TimeUnreadable("missing")
     else:
         text, tzid = value.time, value.tzid
+    text = text.upper()
     parsed = parse_event_time(text, tzid)
     if isinstance(parsed, AllDay) or parse_event_time(text, "Etc/GMT+1") == parsed:
         return parsed, text

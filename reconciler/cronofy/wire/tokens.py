@@ -3,15 +3,16 @@
 from dataclasses import dataclass, field
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from reconciler.cronofy.wire.malformed import UNDECODABLE, Malformed
+from reconciler.cronofy.wire.mending import STAND_IN, decode
 
 
 class _Granted(Struct):
-    access_token: str
-    refresh_token: object = None
-    expires_in: object = None
+    access_token: Raw = Raw()
+    refresh_token: Raw = Raw()
+    expires_in: Raw = Raw()
 
 
 class _TokenError(Struct):
@@ -21,13 +22,18 @@ class _TokenError(Struct):
 _ENCODER = msgspec.json.Encoder()
 _GRANTED = msgspec.json.Decoder(_Granted)
 _TOKEN_ERROR = msgspec.json.Decoder(_TokenError)
+_TEXT = msgspec.json.Decoder(str)
+_NUMBER = msgspec.json.Decoder(float)
 
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """What a refresh gave. `refresh` is null where the old one stays; `expires_in` is in seconds."""
+    """What a refresh gave. `access` is null where it holds none that can be used, `refresh` where the old one stays.
 
-    access: str = field(repr=False)
+    `expires_in` is in seconds.
+    """
+
+    access: str | None = field(repr=False)
     refresh: str | None = field(repr=False)
     expires_in: float | None
 
@@ -45,23 +51,38 @@ def refresh_body(client_id: str, client_secret: str, refresh_token: str) -> byte
 
 
 def read_granted(body: bytes) -> Granted:
-    """Read a new pair of tokens. Whatever else is odd, the access token is not thrown away: the old one may be dead.
+    """Read a new pair of tokens. Whatever else is odd, neither of them is thrown away: the old ones may be dead.
 
     Raises:
-        Malformed: there is no access token in it.
+        Malformed: there is no token in it that can be used.
     """
     try:
-        granted = _GRANTED.decode(body)
+        granted = decode(_GRANTED, body)
     except UNDECODABLE:
-        raise Malformed("the answer of the token endpoint holds no access token") from None
-    if not granted.access_token:
-        raise Malformed("the access token in the answer of the token endpoint is empty")
-    refresh, seconds = granted.refresh_token, granted.expires_in
-    return Granted(
-        granted.access_token,
-        refresh if isinstance(refresh, str) and refresh else None,
-        seconds if isinstance(seconds, int | float) else None,
-    )
+        raise Malformed("the answer of the token endpoint has another shape than documented") from None
+    access, refresh = _token(granted.access_token), _token(granted.refresh_token)
+    if access is not None and not (access.isascii() and access.isprintable()):
+        access = None
+    if access is None and refresh is None:
+        raise Malformed("the answer of the token endpoint holds no access token that a request can carry")
+    return Granted(access, refresh, _seconds(granted.expires_in))
+
+
+def _token(raw: Raw) -> str | None:
+    """A token as it can be stored and sent; null where there is none, or where a character of it is lost."""
+    try:
+        token = decode(_TEXT, raw)
+    except UNDECODABLE:
+        return None
+    return token if token and STAND_IN not in token else None
+
+
+def _seconds(raw: Raw) -> float | None:
+    """A number; null for anything else, and for one that no program can hold (`1e400`)."""
+    try:
+        return decode(_NUMBER, raw)
+    except UNDECODABLE:
+        return None
 
 
 _TOKEN_ERRORS = frozenset({
@@ -74,7 +95,7 @@ _TOKEN_ERRORS = frozenset({
 def read_token_error(body: bytes) -> str | None:
     """The OAuth error code, such as `invalid_grant`; null where there is none."""
     try:
-        error = _TOKEN_ERROR.decode(body).error
+        error = decode(_TOKEN_ERROR, body).error
     except UNDECODABLE:
         return None
     return error if error in _TOKEN_ERRORS else None

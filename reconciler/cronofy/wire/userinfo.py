@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Sequence
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
-from reconciler.cronofy.wire.malformed import UNDECODABLE, Malformed, storable
+from reconciler.cronofy.wire.malformed import UNDECODABLE, Malformed
+from reconciler.cronofy.wire.mending import decode, is_spoilt
 from reconciler.domain.ids import CalendarId, ProfileId
 from reconciler.domain.roster import Calendar, CalendarProfile, ConferencingProfile, Roster
 
@@ -19,15 +20,21 @@ class _Calendar(Struct):
 
 class _Profile(Struct):
     profile_id: str
-    provider_name: str | None = None
-    profile_name: str | None = None
     profile_connected: bool | None = None
-    profile_relink_url: str | None = None
+    provider_name: Raw = Raw()
+    profile_name: Raw = Raw()
+    profile_relink_url: Raw = Raw()
+
+    @property
+    def provider(self) -> str:
+        return _text(self.provider_name) or _NO_NAME
 
     @property
     def connected(self) -> bool:
         """As stated; else by the relink address, which only a disconnected profile has."""
-        return not self.profile_relink_url if self.profile_connected is None else self.profile_connected
+        if self.profile_connected is None:
+            return bytes(self.profile_relink_url) in _NO_ADDRESS
+        return self.profile_connected
 
 
 class _CalendarProfile(_Profile):
@@ -44,37 +51,55 @@ class _Userinfo(Struct):
 
 
 _USERINFO = msgspec.json.Decoder(_Userinfo)
+_TEXT = msgspec.json.Decoder(str)
 
 _NO_NAME = "unknown"
+_NO_ADDRESS = frozenset({b"", b"null", b'""'})
+
+
+def _text(raw: Raw) -> str | None:
+    """A text that no decision needs; null where it is none."""
+    try:
+        return decode(_TEXT, raw)
+    except UNDECODABLE:
+        return None
 
 
 def read_userinfo(body: bytes) -> Roster:
     """Read a person's profiles and calendars.
 
-    All or nothing: a profile left out would look removed, and a removed profile calls for a write.
+    All or nothing of what decides: a profile left out, or under another id, would look removed, and a removed profile
+    calls for a write. Names and addresses decide nothing: one that cannot be read is none.
 
     Raises:
-        Malformed: something in it has another shape than documented.
+        Malformed: something in it that decides has another shape than documented.
     """
     try:
-        data = _USERINFO.decode(storable(body)).data
+        data = decode(_USERINFO, body).data
     except UNDECODABLE:
         raise Malformed("userinfo has another shape than documented") from None
+    if any(is_spoilt(name, body) for name in _ids(data)):
+        raise Malformed("an id in userinfo cannot be read")
     conferencing = data.conferencing_profiles or ()
     profiles = data.profiles or ()
     return Roster(
         conferencing=tuple(
-            ConferencingProfile(ProfileId(p.profile_id), p.provider_name or _NO_NAME, p.profile_name, p.connected)
+            ConferencingProfile(ProfileId(p.profile_id), p.provider, _text(p.profile_name), p.connected)
             for p in conferencing
         ),
-        calendar_profiles=tuple(
-            CalendarProfile(ProfileId(p.profile_id), p.provider_name or _NO_NAME, p.connected) for p in profiles
-        ),
+        calendar_profiles=tuple(CalendarProfile(ProfileId(p.profile_id), p.provider, p.connected) for p in profiles),
         calendars=None if data.profiles is None else tuple(_calendars(data.profiles)),
         relink_urls={
-            ProfileId(p.profile_id): p.profile_relink_url for p in (*profiles, *conferencing) if p.profile_relink_url
+            ProfileId(p.profile_id): url for p in (*profiles, *conferencing) if (url := _text(p.profile_relink_url))
         },
     )
+
+
+def _ids(data: _Data) -> Iterable[str]:
+    for profile in (*(data.conferencing_profiles or ()), *(data.profiles or ())):
+        yield profile.profile_id
+        for calendar in getattr(profile, "profile_calendars", None) or ():
+            yield calendar.calendar_id
 
 
 def _calendars(profiles: Sequence[_CalendarProfile]) -> Iterable[Calendar]:

@@ -1,0 +1,89 @@
+"""Broken texts in an answer, mended in its bytes so that they cost no more than themselves.
+
+JSON as programs write it may hold half an emoji (`\\ud83d` without its other half), bytes that are not text, NUL (which
+Postgres stores in no text), or `NaN`: a decoder refuses the whole answer for one of them, wherever it stands. In place
+of each comes U+FFFD, or null. Deliberately absent: guesses at what was meant, and any repair of a document's structure.
+"""
+
+import re
+from codecs import BOM_UTF8
+from typing import TypeVar
+
+import msgspec
+from msgspec import Raw
+from msgspec.json import Decoder
+
+from reconciler.cronofy.wire.malformed import UNDECODABLE
+
+T = TypeVar("T")
+
+STAND_IN = "\ufffd"
+"""U+FFFD, in the place of a character that is none, or that cannot be stored."""
+
+_NUL = rb"\u0000"
+
+
+def decode(decoder: Decoder[T], body: bytes | Raw) -> T:
+    """The value of an answer, or of a part of it. The only way from an answer's bytes to objects.
+
+    Raises:
+        one of `UNDECODABLE`: it is none of the decoder's, mended or not.
+    """
+    body = bytes(body)
+    try:
+        return decoder.decode(mended(body) if _NUL in body else body)
+    except msgspec.ValidationError:
+        raise
+    except UNDECODABLE:
+        better = mended(body)
+        if better is body:
+            raise
+    return decoder.decode(better)
+
+
+_BACKSLASH, _QUOTE = rb"\\", rb"\""
+_BACKSLASH_ASIDE, _QUOTE_ASIDE = b"\xff\xfe", b"\xff\xfd"
+"""An escaped backslash and an escaped quote, out of the way: no text in UTF-8 has such bytes."""
+
+_SPOILT = re.compile(
+    rb"\\u0000"
+    rb"|\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+    rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    rb"|\\(?![\"/bfnrt]|u[0-9a-fA-F]{4})"
+)
+"""NUL, the first half of a pair without the second, the second without the first, and what is no escape at all."""
+
+_STRING_OR_WORD = re.compile(rb'"[^"]*"?|-?\b(?:NaN|Infinity)\b')
+_CONTROL = re.compile(rb"[\x00-\x1f]")
+
+
+def mended(body: bytes) -> bytes:
+    """An answer with its broken texts mended; the very same where there are none."""
+    text = _in_utf8(body)
+    aside = text.replace(_BACKSLASH, _BACKSLASH_ASIDE)
+    aside = _SPOILT.sub(rb"\\ufffd", aside).replace(_QUOTE, _QUOTE_ASIDE)
+    if b"NaN" in aside or b"Infinity" in aside or _CONTROL.search(aside):
+        aside = _STRING_OR_WORD.sub(_mended_token, aside)
+    better = aside.replace(_QUOTE_ASIDE, _QUOTE).replace(_BACKSLASH_ASIDE, _BACKSLASH)
+    return body if better == body else better
+
+
+def _in_utf8(body: bytes) -> bytes:
+    if body.isascii():
+        return body
+    return body.removeprefix(BOM_UTF8).decode(errors="replace").encode()
+
+
+def _mended_token(token: re.Match[bytes]) -> bytes:
+    """A string with its control characters escaped; null for a number that JSON does not have."""
+    text = token[0]
+    return _CONTROL.sub(_escaped, text) if text.startswith(b'"') else b"null"
+
+
+def _escaped(control: re.Match[bytes]) -> bytes:
+    return b"\\u%04x" % control[0][0] if control[0] != b"\0" else rb"\ufffd"
+
+
+def is_spoilt(text: str, body: bytes) -> bool:
+    """Whether mending put a stand-in into this text of the answer: as an id it names something else then."""
+    return STAND_IN in text and STAND_IN.encode() not in body and rb"\ufffd" not in body.lower()
