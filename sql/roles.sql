@@ -23,7 +23,7 @@ GRANT UPDATE (profile_id, body) ON reconciler.events TO reconciler_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON
     reconciler.runs, reconciler.run_units, reconciler.run_held, reconciler.event_states, reconciler.known_profiles,
     reconciler.notices, reconciler.incidents, reconciler.notifications, reconciler.plans, reconciler.plan_items,
-    reconciler.request_budget
+    reconciler.request_budget, reconciler.request_slots
     TO reconciler_worker;
 GRANT SELECT, INSERT ON reconciler.audit_entries TO reconciler_worker;
 REVOKE UPDATE, DELETE, TRUNCATE ON reconciler.audit_entries FROM reconciler_worker;
@@ -35,7 +35,7 @@ GRANT SELECT (calendar_id, event_id, account_id, starts_at, ends_at, profile_id,
 GRANT SELECT ON
     reconciler.runs, reconciler.run_units, reconciler.run_held, reconciler.event_states, reconciler.known_profiles,
     reconciler.notices, reconciler.incidents, reconciler.notifications, reconciler.audit_entries, reconciler.plans,
-    reconciler.plan_items, reconciler.request_budget
+    reconciler.plan_items, reconciler.request_budget, reconciler.request_slots
     TO reconciler_console;
 
 -- The queue of the runs that many processes share (RECONCILER_ENGINE=pgqueuer).

@@ -160,7 +160,15 @@ CREATE TABLE reconciler.request_budget (
     pace double precision NOT NULL DEFAULT 1,
     pace_at double precision NOT NULL DEFAULT 0,
     holds integer NOT NULL DEFAULT 0,
-    seen_at double precision NOT NULL DEFAULT 0
+    seen_at double precision NOT NULL DEFAULT 0,
+    slots bigint NOT NULL DEFAULT 0
+);
+
+CREATE TABLE reconciler.request_slots (
+    client_key text NOT NULL,
+    place integer NOT NULL,
+    number bigint NOT NULL,
+    starts_at double precision NOT NULL
 );
 
 CREATE TABLE reconciler.run_held (
@@ -233,6 +241,7 @@ ALTER TABLE reconciler.plans ADD CONSTRAINT plans_pkey PRIMARY KEY (plan_id);
 ALTER TABLE reconciler.plans ADD CONSTRAINT plans_run_id_fkey FOREIGN KEY (run_id) REFERENCES reconciler.runs(run_id) ON DELETE CASCADE;
 ALTER TABLE reconciler.plans ADD CONSTRAINT plans_run_id_key UNIQUE (run_id);
 ALTER TABLE reconciler.request_budget ADD CONSTRAINT request_budget_pkey PRIMARY KEY (client_key);
+ALTER TABLE reconciler.request_slots ADD CONSTRAINT request_slots_pkey PRIMARY KEY (client_key, place);
 ALTER TABLE reconciler.run_held ADD CONSTRAINT run_held_pkey PRIMARY KEY (run_id, account_id, calendar_id, event_id);
 ALTER TABLE reconciler.run_held ADD CONSTRAINT run_held_run_id_fkey FOREIGN KEY (run_id) REFERENCES reconciler.runs(run_id) ON DELETE CASCADE;
 ALTER TABLE reconciler.run_units ADD CONSTRAINT run_units_pkey PRIMARY KEY (run_id, account_id);
@@ -306,6 +315,7 @@ BEGIN
         b.minute_free := b.minute_free - back;
         b.hold_until := b.hold_until - back;
         b.pace_at := b.pace_at - back;
+        UPDATE reconciler.request_slots SET starts_at = starts_at - back WHERE client_key = p_client;
     END IF;
     b.seen_at := moment;
     RETURN b;
@@ -341,36 +351,55 @@ $function$;
 
 CREATE OR REPLACE FUNCTION reconciler.reserve_requests(p_client text, p_cost integer, p_second_interval double precision, p_second_burst double precision, p_minute_interval double precision, p_minute_burst double precision)
  RETURNS double precision
+ LANGUAGE sql
+AS $function$
+    SELECT reconciler.reserve_slots(p_client, ARRAY[p_cost], p_second_interval,
+                                    floor(60 / p_minute_interval + p_minute_burst - 1)::integer, 60.5)
+$function$;
+
+CREATE OR REPLACE FUNCTION reconciler.reserve_slots(p_client text, p_costs integer[], p_interval double precision, p_most integer, p_minute double precision)
+ RETURNS SETOF double precision
  LANGUAGE plpgsql
 AS $function$
+-- For each cost in turn, the seconds to wait before so many requests may start at once. p_interval: seconds between two
+-- requests; p_most: requests in p_minute seconds.
 DECLARE
+    ring CONSTANT integer := 65536;
     b reconciler.request_budget;
-    start double precision;
     speed double precision;
-    second_interval double precision;
-    minute_interval double precision;
-    minute_burst double precision;
+    gap double precision;
+    most bigint;
+    cost integer;
+    last_of_before bigint;
+    start double precision;
 BEGIN
     PERFORM set_config('synchronous_commit', 'off', true);
     b := reconciler.lock_request_budget(p_client);
     speed := reconciler.request_pace(b);
-    second_interval := p_second_interval / speed;
-    minute_interval := p_minute_interval / speed;
-    minute_burst := greatest(1, p_minute_burst * speed);
-    -- nothing is saved up while all keep still: a burst at the end of a pause would meet the next 429
-    b.minute_free := greatest(b.minute_free, b.hold_until + (minute_burst - 1) * minute_interval);
-    start := greatest(
-        b.seen_at, b.hold_until,
-        b.second_free + (p_cost - p_second_burst) * second_interval,
-        b.minute_free + (p_cost - minute_burst) * minute_interval);
+    most := greatest(1, least(ring, floor(p_most * speed)));
+    gap := p_interval / speed;
+    IF speed < 1 THEN
+        gap := greatest(gap, p_minute / (p_most * speed));
+    END IF;
+    IF b.slots = 0 AND b.minute_free > b.seen_at - 60 THEN  -- what went before is not numbered: take it for a full minute
+        b.second_free := greatest(b.second_free, b.minute_free + p_minute);
+    END IF;
+    FOREACH cost IN ARRAY p_costs LOOP
+        last_of_before := least(b.slots, b.slots + cost - most);
+        start := greatest(b.seen_at, b.hold_until, b.second_free + (cost - 1) * gap, (
+            SELECT s.starts_at + p_minute FROM reconciler.request_slots s
+            WHERE s.client_key = p_client AND s.place = last_of_before % ring AND s.number = last_of_before));
+        INSERT INTO reconciler.request_slots AS s (client_key, place, number, starts_at)
+        SELECT p_client, n % ring, n, start FROM generate_series(b.slots + 1, b.slots + cost) n
+        ON CONFLICT (client_key, place) DO UPDATE SET number = excluded.number, starts_at = excluded.starts_at;
+        b.slots := b.slots + cost;
+        b.second_free := start + cost * gap;
+        RETURN NEXT start - b.seen_at;
+    END LOOP;
     UPDATE reconciler.request_budget
-    SET second_free = greatest(b.second_free, start) + p_cost * second_interval,
-        minute_free = greatest(b.minute_free, start) + p_cost * minute_interval,
-        hold_until = b.hold_until,
-        pace_at = b.pace_at,
+    SET slots = b.slots, second_free = b.second_free, minute_free = start, hold_until = b.hold_until, pace_at = b.pace_at,
         seen_at = b.seen_at
     WHERE client_key = p_client;
-    RETURN start - b.seen_at;
 END
 $function$;
 

@@ -25,7 +25,7 @@ async def status_command(settings: Settings, *, as_json: bool) -> Exit:
         status = await books.status.status(books.clock.now(), settings.cronofy_client_id)
     if budget := status["budget"]:
         behind = max(budget["held_for_seconds"], budget["minute_backlog_seconds"])
-        left, idle = left_in_a_minute(*settings.allowance, budget["pace"], behind)
+        left, idle = left_in_a_minute(*settings.allowance, budget["pace"], behind, budget.pop("taken"))
         status["budget"] = {**budget, "left_this_minute": left, "per_minute": idle}
     if as_json:
         say_json(status)

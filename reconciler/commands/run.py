@@ -8,6 +8,7 @@ from reconciler.bootstrap import Worker, open_worker
 from reconciler.commands.terminal import Exit, complain, say, say_json
 from reconciler.commands.working import RunOptions, exit_of, stopping, work
 from reconciler.config import Settings
+from reconciler.cronofy.limits import seconds_for
 from reconciler.domain.outage import OUTAGE, Aftermath
 from reconciler.domain.plural import many
 from reconciler.pipeline.run import AlreadyDone, RunEnd
@@ -55,7 +56,7 @@ async def plan_command(settings: Settings, options: RunOptions) -> Exit:
     ):
         end = await work(settings, options, worker, stop)
         run_id = UUID(end.summary["run_id"])
-        plan = await worker.books.plans.close(run_id, settings.allowance[1])
+        plan = await worker.books.plans.close(run_id, lambda requests: seconds_for(requests, *settings.allowance))
         items = await worker.books.plans.items(UUID(plan["plan_id"]))
         aftermath = await _aftermath(worker, end)
         await _warn_of_names(worker, end, options)
@@ -93,7 +94,9 @@ async def _kept_plan(settings: Settings, worker: Worker, end: RunEnd) -> dict[st
     """The plan of the repairs that a limit held back, closed so that it can be applied."""
     if end.status != "refused":
         return None
-    plan = await worker.books.plans.close(UUID(end.summary["run_id"]), settings.allowance[1])
+    plan = await worker.books.plans.close(
+        UUID(end.summary["run_id"]), lambda requests: seconds_for(requests, *settings.allowance)
+    )
     end.summary["plan_id"] = plan["plan_id"]
     return plan
 

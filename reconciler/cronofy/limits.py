@@ -67,14 +67,23 @@ def batch_size(per_second: float, per_minute: float, most: int) -> int:
     return max(1, min(most, int(0.9 * min(per_second, per_minute))))
 
 
-def left_in_a_minute(per_second: float, per_minute: float, pace: float, behind: float) -> tuple[int, int]:
-    """How many requests may still start within the next 60 s, and how many of an idle minute's there are.
+def left_in_a_minute(per_second: float, per_minute: float, pace: float, behind: float, taken: int) -> tuple[int, int]:
+    """How many requests may still start in this minute, and how many of an idle minute's there are.
 
     `per_second` and `per_minute` are the allowance, in requests. `pace` is the part of it that is used since the last
-    429, in (0, 1]. `behind` is how many seconds of it are given away or paused already.
+    429, in (0, 1]. `behind` is how many seconds of it are given away or paused already, `taken` the requests that
+    started within the last minute or have their turn.
     """
     whole = min(per_minute, 60 * per_second)
-    return int(whole * pace * max(0.0, 60.0 - behind) / 60.0), int(whole)
+    in_time = per_second * pace * max(0.0, 60.0 - behind)
+    return max(0, int(min(in_time, whole * pace - taken))), int(whole)
+
+
+def seconds_for(requests: int, per_second: float, per_minute: float) -> float:
+    """How long so many requests take where the minute before was idle: the minute's whole allowance at the pace of the
+    second, and again."""
+    minutes, rest = divmod(requests, max(1, int(min(per_minute, 60 * per_second))))
+    return 60.0 * minutes + rest / per_second
 
 
 def expires_at(now: datetime, expires_in: float | None) -> datetime | None:

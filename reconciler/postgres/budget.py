@@ -9,35 +9,28 @@ from reconciler.postgres.pool import Pool
 from reconciler.postgres.status_reader import client_key
 from reconciler.postgres.together import Together
 
-_RESERVE = """
-SELECT reconciler.reserve_requests($1, w.cost, $3, $4, $5, $6)
-FROM unnest($2::int[]) WITH ORDINALITY AS w (cost, place)
-ORDER BY w.place
-"""
+_RESERVE = "SELECT * FROM reconciler.reserve_slots($1, $2, $3, $4, $5)"
 _HOLD = "SELECT reconciler.hold_requests($1, $2)"
+
+_SECOND_S, _MINUTE_S = 1.05, 60.5
+"""The windows as they are kept: a little longer, since a request reaches Cronofy a little later than it may start, and
+not always by as much."""
 
 
 @dataclass(frozen=True, slots=True)
-class Gait:
-    """One window's pace: a request every `interval` seconds, and `burst` of them at once after idleness.
-
-    In any window fewer than `burst + window / interval` requests start.
-    """
+class Pace:
+    """How requests may start: one every `interval` seconds, and no more than `most` in any `minute` seconds."""
 
     interval: float
-    burst: float
+    most: int
+    minute: float = _MINUTE_S
 
 
-def second_gait(allowance: float) -> Gait:
-    """The pace within a second: no burst, and some left for requests that reach Cronofy closer than they started."""
-    return Gait(interval=1 / (0.92 * _whole(allowance)), burst=1)
-
-
-def minute_gait(allowance: float) -> Gait:
-    """The pace within a minute: nearly all of it steadily, a hundredth at once, a hundredth left."""
-    whole = _whole(allowance)
-    burst = max(1.0, 0.01 * whole)
-    return Gait(interval=60 / (0.99 * whole - (burst - 1)), burst=burst)
+def pace_of(per_second: float, per_minute: float) -> Pace:
+    """The pace that keeps both limits in every sliding window, and uses what is left of the minute without delay."""
+    if per_minute < 1:
+        return Pace(_MINUTE_S / per_minute, 1)
+    return Pace(_SECOND_S / _whole(per_second), math.floor(per_minute))
 
 
 def _whole(allowance: float) -> float:
@@ -51,7 +44,7 @@ class SharedBudget:
     def __init__(self, pool: Pool, client_id: str, per_second: float, per_minute: float) -> None:
         self._pool = pool
         self._key = client_key(client_id)
-        self._second, self._minute = second_gait(per_second), minute_gait(per_minute)
+        self._pace = pace_of(per_second, per_minute)
         self._holds = 0
         self._reserve = Together(self._ask)
 
@@ -69,11 +62,9 @@ class SharedBudget:
         return await self._reserve(cost)
 
     async def _ask(self, costs: Sequence[int]) -> Sequence[float]:
-        second, minute = self._second, self._minute
+        pace = self._pace
         with speaking_plainly():
-            rows = await self._pool.fetch(
-                _RESERVE, self._key, costs, second.interval, second.burst, minute.interval, minute.burst
-            )
+            rows = await self._pool.fetch(_RESERVE, self._key, costs, pace.interval, pace.most, pace.minute)
         return [row[0] for row in rows]
 
     async def hold(self, seconds: float) -> None:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -72,7 +72,7 @@ class Plans:
             return number
 
     @repeated
-    async def close(self, run_id: UUID, per_minute: float) -> dict[str, Any]:
+    async def close(self, run_id: UUID, seconds_for: Callable[[int], float]) -> dict[str, Any]:
         """Close a run's plan under its digest: its id, digest, remedies, and what carrying it out is expected to cost.
 
         The run's summary is given it too: all of this in a dry run, else the id of what was held back.
@@ -91,7 +91,7 @@ class Plans:
                     "digest": digest,
                     "remedies": dict(Counter(i["detail"]["remedy"] for i in items)),
                     "expected_requests": requests,
-                    "expected_seconds": round(60 * requests / per_minute, 1),
+                    "expected_seconds": round(seconds_for(requests), 1),
                 }
                 await connection.execute(_SQL["seal_plan"], plan_id, digest, closed)
                 await connection.execute(_SQL["tell_of_plan"], run_id, closed)

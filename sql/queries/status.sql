@@ -62,7 +62,9 @@ LIMIT 5;
 -- As the next request would find it: the pace comes back with time. An application that never asked has all of it.
 SELECT coalesce(reconciler.request_pace(jsonb_populate_record(b, jsonb_build_object('seen_at', n.moment))), 1) AS pace,
        greatest(0, b.hold_until - n.moment)::float8 AS held_for_seconds,
-       greatest(0, b.minute_free - n.moment)::float8 AS minute_backlog_seconds
+       greatest(0, b.minute_free - n.moment)::float8 AS minute_backlog_seconds,
+       (SELECT count(*) FROM reconciler.request_slots s
+        WHERE s.client_key = $1 AND s.starts_at > n.moment - 60)::int AS taken
 FROM (SELECT extract(epoch FROM clock_timestamp()) AS moment) n
 LEFT JOIN reconciler.request_budget b ON b.client_key = $1;
 

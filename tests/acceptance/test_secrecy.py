@@ -160,6 +160,7 @@ def assert_the_books_hold_no_secret(watched: Watched) -> None:
     for relation in (
         "audit_entries", "runs", "run_units", "run_held", "plans", "plan_items", "incidents", "known_profiles",
         "request_budget",
+        "request_slots",
     ):  # fmt: skip
         for row in watched.town.query(f"SELECT r::text AS text FROM reconciler.{relation} r"):  # noqa: S608
             assert MARK not in row["text"], (relation, _around(row["text"], MARK))

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from reconciler.cronofy import limits
 from reconciler.cronofy.pacing import Pacer
 from reconciler.cronofy.retry import ATTEMPTS
-from reconciler.postgres.budget import Gait, SharedBudget, minute_gait, second_gait
+from reconciler.postgres.budget import SharedBudget, pace_of
 from reconciler.postgres.locks import Locks
 from reconciler.postgres.pool import Pool, open_pool
 from reconciler.simulator.limits import Limits
@@ -54,37 +54,20 @@ def worst(starts: Iterable[Start], window: float) -> int:
 # ---------------------------------------------------------------- the arithmetic
 
 
-def most_of(gait: Gait, window: float) -> int:
-    """The most single requests that may start within a window, by what a gait says of itself."""
-    return math.ceil(round(gait.burst + window / gait.interval, 9)) - 1
-
-
 allowances = st.floats(min_value=1, max_value=20_000) | st.integers(min_value=1, max_value=20_000).map(float)
 
 
-@given(allowances)
-def test_no_gait_passes_its_allowance(allowance: float) -> None:
-    assert most_of(second_gait(allowance), SECOND) <= allowance
-    assert most_of(minute_gait(allowance), MINUTE) <= allowance
-
-
-@given(allowances)
-def test_nor_do_requests_that_start_a_little_late(allowance: float) -> None:
-    assert most_of(second_gait(allowance), SECOND + 0.08) <= allowance
-    assert most_of(minute_gait(allowance), MINUTE + 0.5) <= allowance
-
-
-@given(allowances)
-def test_a_gait_leaves_little_of_what_is_allowed(allowance: float) -> None:
-    whole = math.floor(allowance)
-    assert SECOND / second_gait(allowance).interval >= 0.90 * whole
-    assert MINUTE / minute_gait(allowance).interval >= 0.95 * whole
+@given(allowances, allowances)
+def test_a_pace_leaves_little_of_what_is_allowed(per_second: float, per_minute: float) -> None:
+    pace = pace_of(per_second, per_minute)
+    assert SECOND + 0.05 <= math.floor(per_second) * pace.interval <= SECOND / 0.95
+    assert 0.985 * math.floor(per_minute) <= pace.most * MINUTE / pace.minute < per_minute
 
 
 @given(st.floats(min_value=0.01, max_value=1, exclude_max=True))
 def test_less_than_one_request_in_a_window_is_one_in_a_longer_window(allowance: float) -> None:
-    assert second_gait(allowance).interval >= SECOND / allowance
-    assert minute_gait(allowance).interval >= MINUTE / allowance
+    assert pace_of(allowance, 500).interval >= SECOND / allowance
+    assert pace_of(allowance, allowance).interval >= MINUTE / allowance
 
 
 @given(st.floats(min_value=0.01, max_value=5_000), st.floats(min_value=0.01, max_value=50_000))
@@ -123,10 +106,10 @@ class Books:
 
     def reserve(self, cost: int = 1) -> float:
         """Seconds to wait for so many."""
-        second, minute = second_gait(self.per_second), minute_gait(self.per_minute)
+        pace = pace_of(self.per_second, self.per_minute)
         return self._tell(
-            "SELECT reconciler.reserve_requests(%s, %s, %s, %s, %s, %s)",
-            self.key, cost, second.interval, second.burst, minute.interval, minute.burst,
+            "SELECT * FROM reconciler.reserve_slots(%s, %s, %s, %s, %s)",
+            self.key, [cost], pace.interval, pace.most, pace.minute,
         )  # fmt: skip
 
     def hold(self, seconds: float) -> None:
@@ -193,9 +176,38 @@ def test_a_crowd_uses_nearly_all_that_is_allowed(
 ) -> None:
     starts = Books(clockwork, per_second, per_minute).rush(int(4 * per_minute))
     assert worst(starts, SECOND) <= per_second
-    whole = min(math.floor(per_minute), 60 * math.floor(per_second))
-    assert 0.95 * whole <= len(starts) * MINUTE / (starts[-1][0] - starts[0][0])
     assert worst(starts, MINUTE) <= per_minute
+    every_minute = starts[:: math.floor(per_minute)]
+    assert (every_minute[-1][0] - every_minute[0][0]) / (len(every_minute) - 1) <= MINUTE / 0.985
+
+
+def test_a_quiet_minute_is_used_at_the_pace_of_the_second(clockwork: "psycopg.Connection[tuple[float]]") -> None:
+    books = Books(clockwork, 25, 250)
+    first = books.rush(250)
+    assert first[-1][0] - first[0][0] <= 250 / 25 / 0.95
+    books.now = first[-1][0] + MINUTE / 2
+    assert books.reserve() == pytest.approx(first[0][0] + MINUTE - books.now, abs=1)
+    books.now = first[-1][0] + 2 * MINUTE
+    assert books.rush(250)[-1][0] - books.now <= 250 / 25 / 0.95
+
+
+def test_what_an_older_version_started_is_taken_for_a_full_minute(
+    clockwork: "psycopg.Connection[tuple[float]]",
+) -> None:
+    books = Books(clockwork, 25, 250)
+    clockwork.execute(
+        "INSERT INTO reconciler.request_budget (client_key, minute_free, second_free, seen_at) VALUES (%s, %s, %s, %s)",
+        (books.key, books.now - 5, books.now - 5, books.now - 5),
+    )
+    assert books.reserve() == pytest.approx(MINUTE - 5, abs=1)
+
+
+def test_those_who_ask_as_before_share_what_is_left(clockwork: "psycopg.Connection[tuple[float]]") -> None:
+    books = Books(clockwork, 25, 100)
+    for _ in range(40):
+        books._tell("SELECT reconciler.reserve_requests(%s, 1, %s, 1, %s, 1)", books.key, 1 / 23, 60 / 100)
+    assert books.rush(60)[-1][0] - books.now <= 100 / 23 + 1
+    assert books.reserve() >= MINUTE - 100 / 23 - 1
 
 
 def test_a_second_is_used_nearly_whole_too(clockwork: "psycopg.Connection[tuple[float]]") -> None:
@@ -256,7 +268,7 @@ def test_a_clock_that_is_set_back_or_forth_makes_nobody_wait(clockwork: "psycopg
     books.rush(20)
     books.now -= 3600
     waits = [start - books.now for start, _ in books.rush(20)]
-    assert max(waits) <= 20 * 2 * 60 / 390
+    assert max(waits) <= 40 / 40 / 0.95
     books.now += 7200
     books.hold(5)
     books.now -= 3600

@@ -14,20 +14,33 @@ attempts = st.integers(min_value=1, max_value=10_000)
 
 
 @pytest.mark.parametrize(
-    "per_second, per_minute, pace, behind, left",
+    "per_second, per_minute, pace, behind, taken, left",
     [
-        (25.0, 250.0, 1.0, 0.0, (250, 250)),
-        (25.0, 250.0, 1.0, 30.0, (125, 250)),
-        (25.0, 250.0, 0.5, 30.0, (62, 250)),
-        (25.0, 250.0, 1.0, 60.0, (0, 250)),
-        (25.0, 250.0, 1.0, 500.0, (0, 250)),
-        (2.0, 250.0, 1.0, 0.0, (120, 120)),
+        (25.0, 250.0, 1.0, 0.0, 0, (250, 250)),
+        (25.0, 250.0, 1.0, 0.0, 93, (157, 250)),
+        (25.0, 250.0, 1.0, 30.0, 0, (250, 250)),
+        (25.0, 250.0, 1.0, 58.0, 0, (50, 250)),
+        (25.0, 250.0, 0.5, 0.0, 25, (100, 250)),
+        (25.0, 250.0, 0.5, 0.0, 200, (0, 250)),
+        (25.0, 250.0, 1.0, 60.0, 0, (0, 250)),
+        (25.0, 250.0, 1.0, 500.0, 0, (0, 250)),
+        (2.0, 250.0, 1.0, 0.0, 20, (100, 120)),
     ],
 )
 def test_what_is_left_of_a_minute_is_what_is_neither_given_away_nor_paused(
-    per_second: float, per_minute: float, pace: float, behind: float, left: tuple[int, int]
+    per_second: float, per_minute: float, pace: float, behind: float, taken: int, left: tuple[int, int]
 ) -> None:
-    assert limits.left_in_a_minute(per_second, per_minute, pace, behind) == left
+    assert limits.left_in_a_minute(per_second, per_minute, pace, behind, taken) == left
+
+
+@pytest.mark.parametrize(
+    "requests, per_second, per_minute, seconds",
+    [(0, 25, 250, 0), (93, 25, 250, 3.72), (250, 25, 250, 60), (300, 25, 250, 62), (10, 2, 250, 5), (3, 0.5, 60, 6)],
+)
+def test_how_long_requests_take_from_an_idle_minute_on(
+    requests: int, per_second: float, per_minute: float, seconds: float
+) -> None:
+    assert limits.seconds_for(requests, per_second, per_minute) == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize(
