@@ -255,6 +255,19 @@ class Intent:
     counts: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What came of recording: events that the application wrote while a repair of theirs was under way, and what its
+    database refused; the record stands all the same."""
+
+    overtaken: tuple[EventKey, ...] = ()
+    error: UnitError | None = None
+
+    def and_(self, other: "Recorded") -> "Recorded":
+        """Both."""
+        return Recorded((*self.overtaken, *other.overtaken), self.error or other.error)
+
+
 Density = Mapping[CalendarId, Mapping[date, int]]
 """Events per day, by calendar."""
 
@@ -300,8 +313,8 @@ class CaseStore(Protocol):
         """Those of the events that may still be written: the unit is ours, the row not written since, not cancelled."""
         ...
 
-    async def record(self, result: UnitResult) -> Sequence[EventKey]:
-        """Record a unit's result, once and whole; the answer names corrections that the application had overtaken."""
+    async def record(self, result: UnitResult) -> Recorded:
+        """Record a unit's result, once and whole. What the application's database refuses costs that alone."""
         ...
 
     async def lost_rosters(self, run_id: UUID, *, one_in_hand: bool = False) -> LostRosters:
@@ -309,7 +322,7 @@ class CaseStore(Protocol):
         is none, be it in hand."""
         ...
 
-    async def record_more(self, results: Sequence[UnitResult]) -> Sequence[EventKey]:
+    async def record_more(self, results: Sequence[UnitResult]) -> Recorded:
         """Record what was decided of units of one run after they were done: verdicts that waited for the end of the run
         (the held evidence goes in the same transaction), or a second look. The answer is as `record`'s."""
         ...

@@ -60,7 +60,10 @@ CREATE TABLE reconciler.event_states (
     intended_at timestamp with time zone,
     intended_profile text,
     rejections jsonb NOT NULL DEFAULT '[]'::jsonb,
-    asked_provider text
+    asked_provider text,
+    uncorrected_profile text,
+    uncorrected_reason text,
+    stamped_from timestamp with time zone
 );
 
 CREATE TABLE reconciler.events (
@@ -221,7 +224,7 @@ ALTER TABLE reconciler.accounts ADD CONSTRAINT accounts_pkey PRIMARY KEY (accoun
 ALTER TABLE reconciler.accounts ADD CONSTRAINT accounts_state_check CHECK ((state = ANY (ARRAY['active'::text, 'parked'::text])));
 ALTER TABLE reconciler.audit_entries ADD CONSTRAINT audit_entries_chain_seq_key UNIQUE (chain, seq);
 ALTER TABLE reconciler.audit_entries ADD CONSTRAINT audit_entries_pkey PRIMARY KEY (entry_id);
-ALTER TABLE reconciler.audit_entries ADD CONSTRAINT audit_entries_tag_check CHECK ((tag = ANY (ARRAY['run:started'::text, 'run:finished'::text, 'event:judged'::text, 'event:confirmed'::text, 'event:escalated'::text, 'repair:intended'::text, 'repair:applied'::text, 'repair:unneeded'::text, 'repair:rejected'::text, 'repair:in_doubt'::text, 'repair:unsent'::text, 'repair:overtaken'::text, 'plan:drifted'::text, 'notice:queued'::text, 'notice:updated'::text, 'notice:resolved'::text, 'account:parked'::text, 'incident:opened'::text, 'incident:closed'::text])));
+ALTER TABLE reconciler.audit_entries ADD CONSTRAINT audit_entries_tag_check CHECK ((tag = ANY (ARRAY['run:started'::text, 'run:finished'::text, 'event:judged'::text, 'event:confirmed'::text, 'event:escalated'::text, 'repair:intended'::text, 'repair:applied'::text, 'repair:unneeded'::text, 'repair:rejected'::text, 'repair:in_doubt'::text, 'repair:unsent'::text, 'repair:overtaken'::text, 'correction:refused'::text, 'plan:drifted'::text, 'notice:queued'::text, 'notice:updated'::text, 'notice:resolved'::text, 'account:parked'::text, 'incident:opened'::text, 'incident:closed'::text])));
 ALTER TABLE reconciler.event_states ADD CONSTRAINT event_states_cause_check CHECK ((cause = ANY (ARRAY['unreadable'::text, 'account_unauthorized'::text, 'event_deleted'::text, 'event_past'::text, 'assigned'::text, 'event_missing'::text, 'calendar_unavailable'::text, 'calendar_disconnected'::text, 'settling'::text, 'provider_retired'::text, 'profile_removed'::text, 'profile_disconnected'::text, 'integrated_unavailable'::text, 'missing_meeting_url'::text, 'provider_outage'::text, 'conferencing_absent'::text, 'unexplained'::text])));
 ALTER TABLE reconciler.event_states ADD CONSTRAINT event_states_conferencing_check CHECK ((conferencing = ANY (ARRAY['unknown'::text, 'pending'::text, 'assigned'::text, 'absent'::text, 'gone'::text, 'ignored'::text])));
 ALTER TABLE reconciler.event_states ADD CONSTRAINT event_states_pkey PRIMARY KEY (calendar_id, event_id);

@@ -137,7 +137,12 @@ def exit_of(end: RunEnd, kept: str) -> Exit:
         case "partial":
             failed = end.summary["accounts"]["failed"]
             stay = "it stays" if failed == 1 else "they stay"
-            complain(f"{many(failed, 'account')} could not be read or written; {stay} due")
+            if failed:
+                complain(f"{many(failed, 'account')} could not be read or written; {stay} due")
+            else:
+                complain(
+                    "everything was read, but not all could be put into the application's database: see the errors"
+                )
             return Exit.PARTIAL
         case _:
             return Exit.DONE

@@ -33,6 +33,7 @@ class AuditTag(StrEnum):
     REPAIR_IN_DOUBT = "repair:in_doubt"
     REPAIR_UNSENT = "repair:unsent"
     REPAIR_OVERTAKEN = "repair:overtaken"
+    CORRECTION_REFUSED = "correction:refused"
     PLAN_DRIFTED = "plan:drifted"
     NOTICE_QUEUED = "notice:queued"
     NOTICE_UPDATED = "notice:updated"

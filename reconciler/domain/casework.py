@@ -95,6 +95,11 @@ class Case:
     to_look_at: tuple[int, ...] = ()
 
     @property
+    def written_at(self) -> datetime:
+        """When the application wrote it: a time that the row was given on our own correction is none of its writes."""
+        return self.state.stamped_from or self.event.written_at
+
+    @property
     def doubt(self) -> ProfileId | None:
         """The profile of a write of ours that was intended and of which nobody has said what came of it."""
         return self.state.intended_profile if self.state.intended_at is not None else self.lost_doubt
@@ -140,11 +145,15 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """The application's row after an accepted repair, unless it was written again since `written_at`."""
+    """The application's row after an accepted repair, unless the row's `written_at` is another by now.
+
+    `refused`: why its database refused this correction at an earlier look, if it did.
+    """
 
     key: EventKey
     profile_id: ProfileId
     written_at: datetime
+    refused: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,8 @@ class BodyState(StrEnum):
     """Its `event_id` is absent or another one: sending it would write another event."""
     CONFERENCING_UNREADABLE = "conferencing_unreadable"
     """Its `conferencing` is no object: there is no place for a `profile_id`."""
+    TWICE = "twice"
+    """The application holds the event twice, with different values: which one it wrote last cannot be told."""
     TIMES_UNREADABLE = "times_unreadable"
     """Its start or end cannot be read, so it cannot be told whether the person moved the event."""
 

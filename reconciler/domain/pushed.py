@@ -48,10 +48,11 @@ def settled_by(
     link = found.conferencing
     if not isinstance(link, Assigned) or found.deleted or found.cancelled:
         return None
-    before = (event.written_at, state.repaired_at, state.intended_at, state.read_at)
+    written_at = state.stamped_from or event.written_at
+    before = (written_at, state.repaired_at, state.intended_at, state.read_at)
     if any(moment is not None and pushed.received_at <= moment for moment in before):
         return None
-    if updated is not None and updated < event.written_at.replace(microsecond=0):
+    if updated is not None and updated < written_at.replace(microsecond=0):
         return None
     if not same_time(event.body.start or Instant(event.starts_at), found.start):
         return None

@@ -210,6 +210,7 @@ _UNUSABLE_BODY = {
     BodyState.NOT_AN_OBJECT: "the stored body is no JSON object",
     BodyState.OTHER_EVENT: "the stored body does not carry this event's event_id",
     BodyState.CONFERENCING_UNREADABLE: "conferencing in the stored body is no JSON object",
+    BodyState.TWICE: "the application holds the event twice, and which stored body is the last one is not known",
     BodyState.TIMES_UNREADABLE: "start or end in the stored body cannot be read",
 }
 

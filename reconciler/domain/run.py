@@ -43,7 +43,8 @@ class RunClosed:
 class Totals:
     """A run's units, counted. `remaining` were not worked: stopped before (`todo`), or in another run's hands.
 
-    `read`: the events that a listing answered for, each once however often it was looked at.
+    `read`: the events that a listing answered for, each once however often it was looked at. `errors`: units with
+    an error, those included of which the rest was done.
     """
 
     units: int
@@ -54,6 +55,7 @@ class Totals:
     remaining: int
     todo: int = 0
     read: int = 0
+    errors: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,9 @@ class EventState:
 
     `seen_written_at` is the application's `written_at` that this state speaks of. `intended_at` is set while the
     outcome of a repair is not known: between its intent and its outcome, and after a lost answer.
+    `uncorrected` is the profile that Cronofy was given for this write, where the application's database refused to put
+    it into its row, and `uncorrected_reason` why. `stamped_from` is the `written_at` of this write where a trigger gave
+    the row another one on our own correction.
     """
 
     key: EventKey
@@ -46,6 +49,9 @@ class EventState:
     unchanged_looks: int = 0
     seen_written_at: datetime | None = None
     rejections: tuple[Rejection, ...] = ()
+    uncorrected: ProfileId | None = None
+    uncorrected_reason: str | None = None
+    stamped_from: datetime | None = None
 
     def for_write(self, written_at: datetime) -> "EventState":
         """This state as it bears on the application's write of that moment: a newer write starts the count anew."""
@@ -63,6 +69,9 @@ class EventState:
             settled_at=None,
             intended_at=None,
             intended_profile=None,
+            uncorrected=None,
+            uncorrected_reason=None,
+            stamped_from=None,
         )
 
     def overtaken_by(self, written_at: datetime) -> bool:
@@ -156,6 +165,8 @@ def after_write(state: EventState, outcome: Outcome, remedy: Reupsert, now: date
                 confirmed_at=None,
                 next_read_at=now,
                 unchanged_looks=0,
+                uncorrected=None,
+                uncorrected_reason=None,
             )
         case Rejected():
             return replace(state, rejections=(*state.rejections, outcome.rejection(remedy.profile_id)))

@@ -188,7 +188,7 @@ def doubt_entry(unit: Unit, item: Judged, at: datetime) -> AuditEntry:
 
 def based_on(item: Judged) -> dict[str, object]:
     """Which of the application's writes a repair was based on: what `undo` compares."""
-    return {"written_at": item.case.event.written_at.isoformat()}
+    return {"written_at": item.case.written_at.isoformat()}
 
 
 def intent_entry(unit: Unit, item: Judged, remedy: Reupsert) -> AuditEntry:

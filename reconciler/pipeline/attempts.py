@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from reconciler.domain.casework import Caseload
+from reconciler.domain.audit import AuditTag
+from reconciler.domain.casework import Caseload, UnitError, UnitResult
 from reconciler.domain.ids import EventKey
 from reconciler.domain.outcome import Outcome, Rejected
 from reconciler.domain.remedy import Reupsert
@@ -84,3 +85,28 @@ def _after_rejection(item: Judged, outcome: Outcome, tools: Tools) -> Judged | N
     evidence = replace(item.evidence, rejections=(*item.evidence.rejections, rejection))
     again = tools.guide(judge(item.case, evidence, tools.policy))
     return again if again is not None and isinstance(again.remedy, Reupsert) else None
+
+
+_SENT = frozenset({AuditTag.REPAIR_APPLIED, AuditTag.REPAIR_REJECTED, AuditTag.REPAIR_IN_DOUBT})
+
+
+def what_was_sent(result: UnitResult, error: UnitError) -> UnitResult | None:
+    """Of a result that could not be recorded as a whole, what concerns writes that were sent; null where none were.
+
+    What else was found out is found out again by the next look; that Cronofy accepted a write is not.
+    """
+    sent = {entry.key for entry in result.entries if entry.tag in _SENT}
+    if not sent:
+        return None
+    outcomes = result.counts.get("outcomes", {})
+    repaired = {name: number for name, number in outcomes.items() if name.startswith("repair")}
+    return UnitResult(
+        unit=result.unit,
+        addressee=result.addressee,
+        at=result.at,
+        states=tuple(state for state in result.states if state.key in sent),
+        corrections=result.corrections,
+        entries=tuple(entry for entry in result.entries if entry.key in sent),
+        error=error,
+        counts={"outcomes": repaired, "events": {"read": result.counts.get("events", {}).get("read", 0)}},
+    )

@@ -144,7 +144,7 @@ def _settle_held(held: HeldCases, down: tuple[str, ...], tools: Tools) -> UnitRe
     judged = [
         judge(case, replace(evidence, open_incidents=down), tools.policy)
         for case in caseload.cases
-        if (evidence := held.evidence[case.event.key]).written_at == case.event.written_at
+        if (evidence := held.evidence[case.event.key]).written_at == case.written_at
     ]
     settled = settle(caseload, judged, (), {}, (), None, now, tools.policy)
     return UnitResult(

@@ -58,7 +58,7 @@ def back(run_id: UUID, changed: Mapping[EventKey, Change]) -> Guide:
         change, event, evidence = changed.get(item.key), item.case.event, item.evidence
         if change is None or evidence.found is None or evidence.has_link or item.cause in _NOT_TO_BE_TOUCHED:
             return None
-        if (event.profile_id, event.written_at) != (change.after, change.written_at):
+        if (event.profile_id, item.case.written_at) != (change.after, change.written_at):
             return None
         remedy = Reupsert(change.before, None, ProviderChange.UNKNOWN, drift_of(evidence), undoes=str(run_id))
         return replace(item, remedy=remedy)

@@ -78,7 +78,7 @@ def gather(case: Case, read: ReadBack, caseload: Caseload, now: datetime) -> Evi
         now=now,
         asked=event.profile_id,
         starts_at=event.starts_at,
-        written_at=event.written_at,
+        written_at=case.written_at,
         body=event.body,
         read_back=read,
         previous=caseload.profiles.get(event.profile_id),

@@ -404,4 +404,4 @@ def _status(totals: Totals, stopped_by: RunStopped | None, refusal: str | None, 
         return "stopped"
     if refusal:
         return "refused"
-    return "partial" if totals.failed else "completed"
+    return "partial" if totals.failed or totals.errors else "completed"

@@ -136,10 +136,12 @@ class _Book:
         if (became := after_outage(before.cause, verdict.cause)) is not None:
             self._after_outage[became] += 1
         after = after_look(before, item.case.event, item.cause, item.remedy, item.evidence)
+        corrections = len(self._corrections)
         self._say_overtaken(item)
         self._resolve_doubt(item, before, attempts)
         for attempt in attempts:
             after = self._write(attempt, after)
+        after = self._correct_again(item, after, wanted_anew=len(self._corrections) > corrections)
         if verdict is not item:
             after = after_look(after, item.case.event, verdict.cause, verdict.remedy, verdict.evidence)
         if _is_to_be_restored(item, attempts):
@@ -157,6 +159,18 @@ class _Book:
         if isinstance(verdict.remedy, Notify | Park):
             self._wanted[item.key] = verdict
         self._readable = self._readable and verdict.cause is not Cause.ACCOUNT_UNAUTHORIZED
+
+    def _correct_again(self, item: Judged, state: EventState, *, wanted_anew: bool) -> EventState:
+        """A correction that was refused at an earlier look is tried again, unless this look wants another."""
+        if state.uncorrected is None:
+            return state
+        if wanted_anew:
+            return replace(state, uncorrected=None, uncorrected_reason=None)
+        if item.evidence.found is not None and item.cause is not Cause.EVENT_DELETED:
+            self._corrections.append(
+                Correction(item.key, state.uncorrected, item.case.event.written_at, state.uncorrected_reason or "")
+            )
+        return state
 
     def _after_refusal(self, item: Judged, attempts: Sequence[Attempt]) -> Judged:
         """The verdict after Cronofy refused every write of the account until the person authorises again."""

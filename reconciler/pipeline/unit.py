@@ -29,7 +29,7 @@ from reconciler.domain.pushed import settled_by
 from reconciler.domain.remedy import Reupsert
 from reconciler.domain.roster import Roster
 from reconciler.pipeline.act import DOUBT_SETTLES_S
-from reconciler.pipeline.attempts import Repairs, carry_out
+from reconciler.pipeline.attempts import Repairs, carry_out, what_was_sent
 from reconciler.pipeline.guide import freely, guided
 from reconciler.pipeline.judge import Judged, gather, judge, observe, restored, with_roster
 from reconciler.pipeline.read_back import read_back
@@ -62,7 +62,7 @@ async def work_unit(unit: Unit, tools: Tools) -> UnitResult:
     """
     tools.meter.begin()
     try:
-        return await _record(await _work(unit, tools), tools)
+        return await _record_in_any_case(await _work(unit, tools), tools)
     except TransactionUndone as error:  # it is about this account's rows
         return await _record(_nothing_done(unit, tools, UnitError("contended", str(error))), tools)
     except RunStopped:
@@ -82,20 +82,38 @@ def _nothing_done(unit: Unit, tools: Tools, error: UnitError | None) -> UnitResu
     return UnitResult(unit, Addressee(unit.account_id, None, None, None), tools.clock.now(), error=error)
 
 
+async def _record_in_any_case(result: UnitResult, tools: Tools) -> UnitResult:
+    """Record; where something in it cannot be, at least what was sent to Cronofy."""
+    try:
+        return await _record(result, tools)
+    except TransactionUndone as error:
+        sent = what_was_sent(result, UnitError("contended", str(error)))
+        if sent is None:
+            raise
+    except RunStopped:
+        raise
+    except Exception as error:
+        sent = what_was_sent(result, UnitError("internal", _where(error)))
+        if sent is None:
+            raise
+    return await _record(sent, tools)
+
+
 async def _record(result: UnitResult, tools: Tools) -> UnitResult:
     asked = tools.meter.taken()
     counted = replace(result, counts={**result.counts, "requests": asked})
     tools.meter.begin()  # what follows is counted apart, also where it is cut off
     try:
-        overtaken: Sequence[EventKey] = [*await landed(tools.store.record(counted)), *_not_restored(counted)]
+        recorded = await landed(tools.store.record(counted))
     except Exception:
         tools.meter.begin(asked)
         raise
+    overtaken: Sequence[EventKey] = [*recorded.overtaken, *_not_restored(counted)]
     for _ in range(_LOOKS_AFTER_OVERTAKING):
         if not overtaken:
             break
         overtaken = await _look_again(counted.unit, overtaken, tools)
-    return counted
+    return replace(counted, error=counted.error or recorded.error)
 
 
 async def _look_again(unit: Unit, keys: Sequence[EventKey], tools: Tools) -> Sequence[EventKey]:
@@ -113,7 +131,8 @@ async def _look_again(unit: Unit, keys: Sequence[EventKey], tools: Tools) -> Seq
     counts = {name: group for name, group in result.counts.items() if name != "causes"}
     counted = replace(result, counts={**counts, "requests": tools.meter.taken()}, held=())
     tools.meter.begin()
-    return [*await landed(tools.store.record_more([counted])), *_not_restored(counted)]
+    recorded = await landed(tools.store.record_more([counted]))
+    return [*recorded.overtaken, *_not_restored(counted)]
 
 
 def _not_restored(result: UnitResult) -> list[EventKey]:

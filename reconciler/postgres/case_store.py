@@ -4,8 +4,9 @@ from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, 
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import groupby
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -30,13 +31,16 @@ from reconciler.domain.roster import LostRosters
 from reconciler.ports import (
     AccountLimitReached,
     Credentials,
+    DatabaseUnreachable,
     Intent,
     Loaded,
+    Recorded,
     SafetyLimitReached,
     SafetyLimits,
 )
 from reconciler.postgres import audit_log
 from reconciler.postgres.audit_log import Head
+from reconciler.postgres.corrections import write_back
 from reconciler.postgres.due import DueFilter
 from reconciler.postgres.failures import repeated, speaking_plainly
 from reconciler.postgres.pool import Connection, Pool
@@ -50,9 +54,11 @@ from reconciler.postgres.rows import (
     key_of,
     loaded_case,
     notice_events,
+    one_of_each,
     profile_rows,
     state_row,
     unit_row,
+    writable_bodies,
 )
 from reconciler.postgres.statements import statements
 from reconciler.postgres.together import Together
@@ -61,8 +67,6 @@ from reconciler.postgres.tokens import TokenSafe
 _SQL = statements("cases")
 _RUNS = statements("runs")
 _EVER = timedelta(days=36_500)
-
-T = TypeVar("T")
 
 Claim = Callable[[Connection, Unit], Awaitable[bool]]
 """Asked first in a transaction that writes for a unit: whether the claim to it still stands, locked until the end."""
@@ -121,7 +125,7 @@ class PostgresCases:
         if not rows or not rows[0]["account_known"]:
             return UnitError("no_account", "events name an account that reconciler.accounts does not hold")
         account = rows[0]["account"]
-        cases = [loaded_case(row, self._read_body, self._read_pushed) for row in rows]
+        cases = [loaded_case(row, self._read_body, self._read_pushed) for row in one_of_each(rows)]
         caseload = self._caseload(unit, account, cases)
         if not due.scope.as_json():  # else not all of the account's events are looked at
             caseload = replace(caseload, to_look_at=tuple(account["to_look_at"] or ()))
@@ -146,7 +150,7 @@ class PostgresCases:
                     [k.event_id for k in keys],
                     [intent.writes[k][0] for k in keys],
                 )
-                bodies = {key_of(row): row["body"] for row in rows}
+                bodies = writable_bodies(rows)
                 if bodies:
                     if intent.counts:
                         await self._charge(connection, intent, len(bodies))
@@ -225,13 +229,13 @@ class PostgresCases:
             why = f"RECONCILER_MAX_REPAIR_SHARE allows {limits.share:g} of the {read} events read"
         raise SafetyLimitReached(f"{why}; {repairs} are done and {writes} more were to follow")
 
-    async def record(self, result: UnitResult) -> Sequence[EventKey]:
+    async def record(self, result: UnitResult) -> Recorded:
         """See `ports.CaseStore.record`. Most are part of one statement, which needs no transaction around it."""
         claimed = self._fence is not None and self._fence.claim is not None
         if claimed or self._dry_run or not _is_plain(result):
-            return await self._record(result, claimed=claimed)
+            return await _in_any_case([result], partial(self._record, result, claimed=claimed))
         await self._put(result)
-        return ()
+        return Recorded()
 
     @repeated
     async def _record_plain(self, results: Sequence[UnitResult]) -> Sequence[None]:
@@ -241,26 +245,29 @@ class PostgresCases:
         return [None] * len(results)
 
     @repeated
-    async def _record(self, result: UnitResult, *, claimed: bool) -> Sequence[EventKey]:
+    async def _record(self, result: UnitResult, *, claimed: bool, untried: bool) -> Recorded:
         with speaking_plainly(), self._heads_of(result.unit.account_id):
             async with self._pool.acquire() as connection, connection.transaction():
                 if claimed and not await self._may_write(connection, result.unit):
-                    return ()
+                    return Recorded()
                 if not await self._record_units(connection, [result]):
-                    return ()
+                    return Recorded()
                 if result.verdicts:
                     await self._plan(connection, result)
-                return () if self._dry_run else await self._record_rest(connection, result)
+                return Recorded() if self._dry_run else await self._record_rest(connection, result, untried=untried)
+
+    async def record_more(self, results: Sequence[UnitResult]) -> Recorded:
+        """See `ports.CaseStore.record_more`."""
+        return await _in_any_case(results, partial(self._record_more, results))
 
     @repeated
-    async def record_more(self, results: Sequence[UnitResult]) -> Sequence[EventKey]:
-        """See `ports.CaseStore.record_more`."""
+    async def _record_more(self, results: Sequence[UnitResult], *, untried: bool) -> Recorded:
         run_id, accounts = results[0].unit.run_id, [result.unit.account_id for result in results]
-        overtaken: list[EventKey] = []
+        done = Recorded()
         with speaking_plainly(), self._heads_of(*accounts):
             async with self._pool.acquire() as connection, connection.transaction():
                 if not await self._holds_run(connection, run_id):
-                    return ()
+                    return done
                 await self._add_counts(connection, run_id, results)
                 for result in results:
                     if (error := result.error) is not None:
@@ -272,12 +279,12 @@ class PostgresCases:
                 if not self._dry_run:
                     states = [state_row(s, run_id) for result in results for s in result.states]
                     await connection.execute(_SQL["put_states"], states)
-                    for result in results:
-                        overtaken += await self._record_rest(connection, result)
                     await audit_log.append_rows(
                         connection, [row for result in results for row in await self._rows(connection, result)]
                     )
-        return overtaken
+                    for result in results:
+                        done = done.and_(await self._record_rest(connection, result, untried=untried))
+        return done
 
     async def _add_counts(self, connection: Connection, run_id: UUID, results: Sequence[UnitResult]) -> None:
         accounts = [result.unit.account_id for result in results]
@@ -303,7 +310,9 @@ class PostgresCases:
 
     def _held_of(self, run_id: UUID, account_id: AccountId, rows: Sequence[asyncpg.Record]) -> HeldCases:
         unit = Unit(run_id, account_id, rows[0]["starts_at"])
-        caseload = self._caseload(unit, rows[0]["account"], [case_from(row, self._read_body) for row in rows])
+        caseload = self._caseload(
+            unit, rows[0]["account"], [case_from(row, self._read_body) for row in one_of_each(rows)]
+        )
         return HeldCases(caseload, {key_of(r): evidence_from(r["evidence"]) for r in rows})
 
     async def lost_rosters(self, run_id: UUID, *, one_in_hand: bool = False) -> LostRosters:
@@ -340,18 +349,19 @@ class PostgresCases:
         rows = await connection.fetch(_SQL["unit_counts"], unit.run_id, [unit.account_id])
         return added(rows[0]["counts"], result.counts) if rows else result.counts
 
-    async def _record_rest(self, connection: Connection, result: UnitResult) -> Sequence[EventKey]:
+    async def _record_rest(self, connection: Connection, result: UnitResult, *, untried: bool) -> Recorded:
         unit, now = result.unit, result.at
-        overtaken = await self._correct(connection, result)
         for notice in (*result.notices.queue, *result.notices.update):
             await self._put_notice(connection, result, notice, now)
         for subject in result.notices.resolve:
             await connection.execute(
                 _SQL["resolve_notice"], unit.account_id, subject.kind, subject.profile_id, now, unit.run_id
             )
-        if result.park is not None:
-            await connection.execute(_SQL["park"], unit.account_id, result.park)
-        return overtaken
+        back = await write_back(connection, result, untried=untried)
+        await audit_log.append_rows(connection, await self._chained(connection, unit.account_id, back.entries))
+        if (error := back.error) is not None:
+            await connection.execute(_SQL["add_refusal"], unit.run_id, unit.account_id, error.kind, error.message)
+        return Recorded(back.overtaken, error)
 
     async def _rows(self, connection: Connection, result: UnitResult) -> list[dict[str, Any]]:
         """A result's audit entries as rows, chained to the head of the account's chain."""
@@ -365,27 +375,6 @@ class PostgresCases:
         head = self._heads.get(account_id) or await audit_log.head_of(connection, account_id)
         rows, self._heads[account_id] = audit_log.chained(account_id, head, entries)
         return rows
-
-    async def _correct(self, connection: Connection, result: UnitResult) -> Sequence[EventKey]:
-        wanted = result.corrections
-        if not wanted:
-            return ()
-        rows = await connection.fetch(
-            _SQL["correct"],
-            [c.key.calendar_id for c in wanted],
-            [c.key.event_id for c in wanted],
-            [c.profile_id for c in wanted],
-            [c.written_at for c in wanted],
-        )
-        corrected = {key_of(row) for row in rows}
-        overtaken = [c for c in wanted if c.key not in corrected]
-        await connection.execute(
-            _SQL["mark_overtaken"],
-            result.at,
-            [c.key.calendar_id for c in overtaken],
-            [c.key.event_id for c in overtaken],
-        )
-        return [c.key for c in overtaken]
 
     async def _put_notice(self, connection: Connection, result: UnitResult, notice: Notice, now: datetime) -> None:
         who = result.addressee
@@ -423,6 +412,16 @@ class PostgresCases:
             [remedy_json(v.remedy) for v in items],
             [digest_of(v.evidence) for v in items],
         )
+
+
+async def _in_any_case(results: Sequence[UnitResult], record: Callable[..., Awaitable[Recorded]]) -> Recorded:
+    """Record; and where that fails once more, with the application's rows left as they are: perhaps it was for them."""
+    try:
+        return await record(untried=False)
+    except DatabaseUnreachable:
+        if not any(result.corrections or result.park for result in results):
+            raise
+    return await record(untried=True)
 
 
 def _is_plain(result: UnitResult) -> bool:

@@ -10,7 +10,7 @@ import asyncpg
 
 from reconciler.domain.casework import Case, Caseload, Counts, Tried, Unit, UnitResult
 from reconciler.domain.cause import Cause
-from reconciler.domain.event import CalendarEvent, StoredBody
+from reconciler.domain.event import BodyState, CalendarEvent, StoredBody
 from reconciler.domain.evidence import Evidence, KnownProfile, Notified
 from reconciler.domain.evidence_json import event_time, evidence_json, rejections_from, rejections_json
 from reconciler.domain.ids import AccountId, CalendarId, EventId, EventKey, ProfileId
@@ -21,6 +21,8 @@ from reconciler.domain.roster import CalendarProfile, ConferencingProfile, Roste
 from reconciler.domain.state import EventState
 from reconciler.domain.times import EventTime
 from reconciler.ports import Density
+
+Row = asyncpg.Record | Mapping[str, Any]
 
 ReadBody = Callable[[str | None, EventId], StoredBody]
 """Reads what a decision needs of a stored upsert body; the vendor's field names stay with the API adapter."""
@@ -60,12 +62,15 @@ def finite(moment: datetime | None) -> datetime | None:
     return moment if moment is not None and moment.tzinfo else None
 
 
-def key_of(row: asyncpg.Record) -> EventKey:
+def key_of(row: Row) -> EventKey:
     """The event a row is about."""
     return EventKey(CalendarId(row["calendar_id"]), EventId(row["event_id"]))
 
 
-def _event_from(row: asyncpg.Record, read_body: ReadBody) -> CalendarEvent:
+_TWICE = StoredBody(BodyState.TWICE)
+
+
+def _event_from(row: Row, read_body: ReadBody) -> CalendarEvent:
     """A row of the application's events."""
     key = key_of(row)
     return CalendarEvent(
@@ -75,12 +80,12 @@ def _event_from(row: asyncpg.Record, read_body: ReadBody) -> CalendarEvent:
         ends_at=finite(row["ends_at"]),
         profile_id=ProfileId(row["profile_id"] or "none"),
         written_at=finite(row["written_at"]) or LONG_AGO,
-        body=read_body(row["body"], key.event_id),
+        body=_TWICE if "twice" in row else read_body(row["body"], key.event_id),
         body_text=row["body"],
     )
 
 
-def _state_from(row: asyncpg.Record) -> EventState:
+def _state_from(row: Row) -> EventState:
     """Our own row beside an event's; a blank state where there is none."""
     key, account_id = key_of(row), AccountId(row["account_id"])
     if not row["known"]:
@@ -107,10 +112,13 @@ def _state_from(row: asyncpg.Record) -> EventState:
         unchanged_looks=row["unchanged_looks"],
         seen_written_at=row["seen_written_at"],
         rejections=rejections_from(row["rejections"]),
+        uncorrected=ProfileId(row["uncorrected_profile"]) if row["uncorrected_profile"] else None,
+        uncorrected_reason=row["uncorrected_reason"],
+        stamped_from=row["stamped_from"],
     )
 
 
-def loaded_case(row: asyncpg.Record, read_body: ReadBody, read_pushed: ReadPushed) -> Case:
+def loaded_case(row: Row, read_body: ReadBody, read_pushed: ReadPushed) -> Case:
     """A due event's row with what is on record about it, and what Cronofy pushed."""
     return replace(
         case_from(row, read_body),
@@ -120,13 +128,38 @@ def loaded_case(row: asyncpg.Record, read_body: ReadBody, read_pushed: ReadPushe
     )
 
 
-def case_from(row: asyncpg.Record, read_body: ReadBody) -> Case:
-    """A row of the application's events with what is on record about it."""
+_TOLD_APART = ("account_id", "starts_at", "ends_at", "profile_id", "body", "written_at")
+
+
+def one_of_each(rows: Sequence[asyncpg.Record]) -> Sequence[Row]:
+    """One row for each event: of one that stands twice, with different values, none can be trusted to be written."""
+    first: dict[EventKey, Row] = {}
+    for row in rows:
+        there = first.setdefault(key_of(row), row)
+        if any(there[name] != row[name] for name in _TOLD_APART):
+            first[key_of(row)] = {**dict(there), "twice": True}
+    return list(first.values())
+
+
+def writable_bodies(rows: Iterable[asyncpg.Record]) -> dict[EventKey, str]:
+    """The stored bodies of the events that may be written: all rows of an event say so, and hold the same."""
+    held: dict[EventKey, set[str | None]] = {}
+    for row in rows:
+        held.setdefault(key_of(row), set()).add(row["body"] if row["writable"] else None)
+    return {key: body for key, bodies in held.items() if len(bodies) == 1 and (body := next(iter(bodies))) is not None}
+
+
+def case_from(row: Row, read_body: ReadBody) -> Case:
+    """A row of the application's events with what is on record about it.
+
+    An event whose row could not be corrected asks for what Cronofy was given.
+    """
     event, state = _event_from(row, read_body), _state_from(row)
     surely, perhaps = state.overtaken_by(event.written_at), state.perhaps_overtaken_by(event.written_at)
+    bearing = state.for_write(event.written_at)
     return Case(
-        event,
-        state.for_write(event.written_at),
+        replace(event, profile_id=bearing.uncorrected) if bearing.uncorrected else event,
+        bearing,
         overtaken=surely or perhaps,
         perhaps=perhaps and not surely,
         lost_doubt=state.intended_profile if surely else None,
@@ -160,6 +193,9 @@ def state_row(state: EventState, run_id: UUID) -> dict[str, Any]:
         "unchanged_looks": state.unchanged_looks,
         "seen_written_at": _iso(state.seen_written_at),
         "rejections": rejections_json(state.rejections),
+        "uncorrected_profile": state.uncorrected,
+        "uncorrected_reason": state.uncorrected_reason,
+        "stamped_from": _iso(state.stamped_from),
         "run_id": str(run_id),
     }
 

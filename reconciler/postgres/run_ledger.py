@@ -294,6 +294,7 @@ async def _totals(db: Pool | Connection, run_id: UUID) -> Totals:
         remaining=row["remaining"],
         todo=row["todo"],
         read=int(row["read"]),
+        errors=row["errors"],
     )
 
 

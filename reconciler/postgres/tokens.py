@@ -7,9 +7,10 @@ from typing import Any
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from reconciler.domain.ids import AccountId
-from reconciler.ports import Tokens, WrongConfiguration
+from reconciler.ports import AccountUnreadable, Tokens, WrongConfiguration
 from reconciler.postgres.failures import repeated, speaking_plainly
-from reconciler.postgres.pool import Pool
+from reconciler.postgres.guarded import STATEMENT_S, NotAsWanted, guarded
+from reconciler.postgres.pool import Connection, Pool
 from reconciler.postgres.rows import finite
 from reconciler.postgres.statements import statements
 
@@ -73,7 +74,11 @@ class StoredTokens:
 
     @repeated
     async def save(self, account_id: AccountId, tokens: Tokens, *, replacing: Tokens) -> bool:
-        """Store a refreshed pair, unless the application stored another one since `replacing` was loaded."""
+        """Store a refreshed pair, unless the application stored another one since `replacing` was loaded.
+
+        Raises:
+            AccountUnreadable: the application's database refuses it.
+        """
         with speaking_plainly():
             async with self._pool.acquire() as connection, connection.transaction():
                 row = await connection.fetchrow(_SQL["lock"], account_id)
@@ -81,5 +86,22 @@ class StoredTokens:
                     return False
                 expires_at: datetime | None = tokens.expires_at
                 refresh = self._safe.seal(tokens.refresh) if tokens.refresh else None
-                await connection.execute(_SQL["save"], account_id, self._safe.seal(tokens.access), refresh, expires_at)
+                await _put(connection, account_id, self._safe.seal(tokens.access), refresh, expires_at)
                 return True
+
+
+async def _put(
+    connection: Connection, account_id: AccountId, access: str, refresh: str | None, expires_at: datetime | None
+) -> None:
+    async def work() -> None:
+        await connection.execute(_SQL["save"], account_id, access, refresh, expires_at, timeout=STATEMENT_S)
+        row = await connection.fetchrow(_SQL["load"], account_id)
+        if row is None or (row["access_token"], row["refresh_token"]) != (access, refresh):
+            raise NotAsWanted
+
+    if (why := await guarded(connection, work)) is not None:
+        raise AccountUnreadable(
+            "token_not_stored",
+            f"Cronofy gave new tokens, but its row in reconciler.accounts could not be updated: {why}; let the"
+            " reconciler update access_token, refresh_token, token_expires_at and updated_at",
+        )

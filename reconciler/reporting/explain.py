@@ -25,6 +25,7 @@ _WHAT = {
     AuditTag.REPAIR_IN_DOUBT: "it is not known whether the write took effect",
     AuditTag.REPAIR_UNSENT: "the write was not carried out",
     AuditTag.REPAIR_OVERTAKEN: "the application wrote it while our write was under way",
+    AuditTag.CORRECTION_REFUSED: "the application's database refused to put that into its row",
     AuditTag.PLAN_DRIFTED: "left alone, no longer as approved",
 }
 

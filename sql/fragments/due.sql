@@ -12,7 +12,7 @@ WHERE e.starts_at > $1::timestamptz AND e.starts_at <= $1::timestamptz + $2::int
             THEN $4::boolean OR s.next_read_at IS NULL OR s.next_read_at <= $1::timestamptz
                  OR e.starts_at <= $1::timestamptz + interval '24 hours'
             ELSE ($3::boolean AND s.conferencing = 'assigned') END
-       OR e.written_at > s.settled_at OR e.written_at <> s.seen_written_at
+       OR coalesce(e.written_at <> s.seen_written_at, e.written_at > s.settled_at)
        OR s.named)
   AND ($5::text[] IS NULL OR e.account_id = ANY ($5::text[]))
   AND ($6::text[] IS NULL OR a.customer = ANY ($6::text[]))

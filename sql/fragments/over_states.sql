@@ -6,4 +6,5 @@ ON CONFLICT (calendar_id, event_id) DO UPDATE SET
     repaired_at = excluded.repaired_at, confirmed_at = excluded.confirmed_at, intended_at = excluded.intended_at,
     intended_profile = excluded.intended_profile, misses = excluded.misses,
     unchanged_looks = excluded.unchanged_looks, seen_written_at = excluded.seen_written_at,
-    rejections = excluded.rejections, run_id = excluded.run_id
+    rejections = excluded.rejections, uncorrected_profile = excluded.uncorrected_profile,
+    uncorrected_reason = excluded.uncorrected_reason, stamped_from = excluded.stamped_from, run_id = excluded.run_id

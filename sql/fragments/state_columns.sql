@@ -1,6 +1,7 @@
        s.calendar_id IS NOT NULL AS known, s.conferencing, s.cause, s.remedy, s.join_url, s.provider_name,
        s.asked_provider, s.read_at, s.pending_since, s.next_read_at, s.settled_at, s.repairs, s.repaired_at,
        s.confirmed_at, s.intended_at, s.intended_profile, s.misses, s.unchanged_looks, s.seen_written_at, s.rejections,
+       s.uncorrected_profile, s.uncorrected_reason, s.stamped_from,
 -- What came of our writes of the event since the application last wrote it, the last ten: moment, profile, outcome, keys.
 CASE WHEN s.repaired_at IS NOT NULL OR s.repairs > 0 OR s.rejections <> '[]' THEN (
     SELECT jsonb_agg(jsonb_build_array(w.at, w.after ->> 'profile_id', w.outcome, w.after -> 'keys') ORDER BY w.entry_id)
@@ -8,7 +9,7 @@ CASE WHEN s.repaired_at IS NOT NULL OR s.repairs > 0 OR s.rejections <> '[]' THE
         SELECT t.entry_id, t.at, t.outcome, t.after FROM reconciler.audit_entries t
         WHERE t.calendar_id = s.calendar_id AND t.event_id = s.event_id
           AND t.tag IN ('repair:applied', 'repair:rejected', 'repair:in_doubt', 'repair:unsent')
-          AND t.before ->> 'written_at' IS NOT NULL AND (t.before ->> 'written_at')::timestamptz = s.seen_written_at
+          AND t.before ->> 'written_at' IS NOT NULL AND (t.before ->> 'written_at')::timestamptz = coalesce(s.stamped_from, s.seen_written_at)
         ORDER BY t.entry_id DESC LIMIT 10
     ) w
 ) END AS tried,

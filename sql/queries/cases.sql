@@ -55,6 +55,24 @@ UPDATE reconciler.run_units u SET counts = c.counts, refusal = coalesce(u.refusa
 FROM unnest($2::text[], $3::jsonb[], $4::text[]) AS c (account_id, counts, refusal)
 WHERE u.run_id = $1 AND u.account_id = c.account_id;
 
+-- name: rows_to_correct
+-- The application's rows of accepted repairs as they stand, nobody else's to change until the transaction ends.
+SELECT e.calendar_id, e.event_id, e.written_at, e.cancelled_at, e.profile_id, jsonb_typeof(e.body) = 'object' AS usable,
+       CASE WHEN jsonb_typeof(e.body -> 'conferencing') = 'object' THEN e.body -> 'conferencing' ->> 'profile_id' END AS asked
+FROM reconciler.events e
+JOIN unnest($1::text[], $2::text[]) AS k (calendar_id, event_id)
+  ON e.calendar_id = k.calendar_id AND e.event_id = k.event_id
+ORDER BY e.calendar_id, e.event_id
+FOR NO KEY UPDATE OF e;
+
+-- name: patience
+-- How long a correction waits for a row that somebody else has locked.
+SELECT set_config('lock_timeout', $1::text, true);
+
+-- name: check_now
+-- What the application's database puts off to the end of a transaction is said now, while it costs a correction alone.
+SET CONSTRAINTS ALL IMMEDIATE;
+
 -- name: correct
 UPDATE reconciler.events e
 SET profile_id = c.profile_id,
@@ -65,8 +83,18 @@ SET profile_id = c.profile_id,
 FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[]) AS c (calendar_id, event_id, profile_id, written_at)
 WHERE e.calendar_id = c.calendar_id AND e.event_id = c.event_id AND e.written_at = c.written_at
   AND e.cancelled_at IS NULL
-  AND jsonb_typeof(e.body) = 'object'
-RETURNING e.calendar_id, e.event_id;
+  AND jsonb_typeof(e.body) = 'object';
+
+-- name: mark_corrected
+-- What came of corrections: where one was refused the profile that Cronofy was given and why; where a trigger gave the row
+-- another time, that is not the application's.
+UPDATE reconciler.event_states s
+SET uncorrected_profile = k.profile_id, uncorrected_reason = k.reason,
+    stamped_from = CASE WHEN k.stamp IS NULL THEN s.stamped_from ELSE coalesce(s.stamped_from, s.seen_written_at) END,
+    seen_written_at = coalesce(k.stamp, s.seen_written_at)
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[])
+    AS k (calendar_id, event_id, profile_id, reason, stamp)
+WHERE s.calendar_id = k.calendar_id AND s.event_id = k.event_id;
 
 -- name: queue_notice
 INSERT INTO reconciler.notices (
@@ -88,6 +116,9 @@ WHERE account_id = $1 AND kind = $2 AND coalesce(profile_id, '') = coalesce($3, 
 UPDATE reconciler.accounts
 SET state = 'parked', parked_reason = $2, updated_at = now()
 WHERE account_id = $1 AND state = 'active';
+
+-- name: still_active
+SELECT EXISTS (SELECT FROM reconciler.accounts WHERE account_id = $1 AND state = 'active');
 
 -- name: held_accounts
 SELECT DISTINCT h.account_id
@@ -139,11 +170,12 @@ SELECT r.repairs, (SELECT sum(u.events_read) FROM reconciler.run_units u WHERE u
 FROM reconciler.runs r WHERE r.run_id = $1;
 
 -- name: still_writable
-SELECT e.calendar_id, e.event_id, e.body::text AS body
+-- Every row of the events, so that one that stands twice is seen to.
+SELECT e.calendar_id, e.event_id, e.body::text AS body,
+       coalesce(e.written_at = k.written_at AND e.cancelled_at IS NULL AND e.body IS NOT NULL, false) AS writable
 FROM reconciler.events e
 JOIN unnest($1::text[], $2::text[], $3::timestamptz[]) AS k (calendar_id, event_id, written_at)
-  ON e.calendar_id = k.calendar_id AND e.event_id = k.event_id AND e.written_at = k.written_at
-WHERE e.cancelled_at IS NULL AND e.body IS NOT NULL
+  ON e.calendar_id = k.calendar_id AND e.event_id = k.event_id
 FOR SHARE OF e;
 
 -- name: unchanged
@@ -163,7 +195,13 @@ ON CONFLICT (calendar_id, event_id) DO UPDATE SET
     intended_at = excluded.intended_at, intended_profile = excluded.intended_profile,
     next_read_at = excluded.next_read_at,
     -- what restores a newer body is not over before it is answered: until then the state speaks of the older one
-    seen_written_at = CASE WHEN $7 THEN event_states.seen_written_at ELSE excluded.seen_written_at END;
+    seen_written_at = CASE WHEN $7 THEN event_states.seen_written_at ELSE excluded.seen_written_at END,
+    uncorrected_profile = CASE WHEN $7 OR event_states.seen_written_at = excluded.seen_written_at
+                               THEN event_states.uncorrected_profile END,
+    uncorrected_reason = CASE WHEN $7 OR event_states.seen_written_at = excluded.seen_written_at
+                              THEN event_states.uncorrected_reason END,
+    stamped_from = CASE WHEN $7 OR event_states.seen_written_at = excluded.seen_written_at
+                        THEN event_states.stamped_from END;
 
 -- name: mark_overtaken
 UPDATE reconciler.event_states s
@@ -173,6 +211,12 @@ WHERE s.calendar_id = k.calendar_id AND s.event_id = k.event_id;
 
 -- name: add_unit_error
 UPDATE reconciler.run_units SET state = 'failed', error_kind = $3, error_message = $4
+WHERE run_id = $1 AND account_id = $2;
+
+-- name: add_refusal
+-- What the application's database refused costs no more than that: the unit is done.
+UPDATE reconciler.run_units
+SET error_kind = coalesce(error_kind, $3), error_message = coalesce(error_message, $4)
 WHERE run_id = $1 AND account_id = $2;
 
 -- name: open_plan

@@ -66,6 +66,7 @@ LIMIT $4;
 SELECT count(*) AS units, coalesce(sum(events_due), 0) AS events,
        count(*) FILTER (WHERE state = 'done' AND NOT parked) AS done,
        count(*) FILTER (WHERE state = 'failed') AS failed,
+       count(*) FILTER (WHERE error_kind IS NOT NULL) AS errors,
        count(*) FILTER (WHERE parked) AS parked,
        count(*) FILTER (WHERE state IN ('todo', 'waiting', 'skipped')) AS remaining,
        count(*) FILTER (WHERE state = 'todo') AS todo,

@@ -121,5 +121,5 @@ def test_an_entry_belongs_to_its_account_or_to_the_runs() -> None:
 def test_tags_are_subject_and_verb() -> None:
     for tag in AuditTag:
         subject, verb = tag.value.split(":")
-        assert subject in {"run", "event", "repair", "plan", "notice", "account", "incident"}
+        assert subject in {"run", "event", "repair", "correction", "plan", "notice", "account", "incident"}
         assert verb.replace("_", "").isalpha()

@@ -14,7 +14,7 @@ from reconciler.domain.audit import AuditTag
 from reconciler.domain.casework import Caseload, Correction, UnitError
 from reconciler.domain.cause import Cause, classify
 from reconciler.domain.event import summary_digest
-from reconciler.domain.evidence import Evidence, Unauthorized, Unreadable
+from reconciler.domain.evidence import Evidence, ReadBack, Unauthorized, Unreadable
 from reconciler.domain.evidence_json import evidence_from, evidence_json
 from reconciler.domain.ids import EventKey, ProfileId
 from reconciler.domain.notice import Notice, NoticeChanges, Subject
@@ -351,6 +351,43 @@ def test_a_link_seen_again_is_not_confirmed_again() -> None:
     }
     result = settled(item(some_evidence(read=linked()), settled_at=NOW - HOUR, **known))
     assert result.entries == ()
+
+
+UNCORRECTED: dict[str, Any] = {"uncorrected": ProfileId("pro_1"), "uncorrected_reason": "a trigger"}
+
+
+def test_a_refused_correction_is_tried_again_at_the_next_look() -> None:
+    one = item(some_evidence(read=linked()), **UNCORRECTED)
+    result = settled(one)
+    assert result.corrections == (
+        Correction(one.key, ProfileId("pro_1"), one.case.event.written_at, refused="a trigger"),
+    )
+    assert only_state(result).uncorrected == "pro_1"
+
+
+@pytest.mark.parametrize("read", [found(deleted=True), Unreadable("timeout", "late"), Unauthorized("revoked")])
+def test_a_refused_correction_is_left_where_the_event_is_gone_or_was_not_read(read: ReadBack) -> None:
+    assert settled(item(some_evidence(read=read), **UNCORRECTED)).corrections == ()
+
+
+def test_an_accepted_write_takes_the_place_of_a_refused_correction() -> None:
+    one = item(LOST, **UNCORRECTED)
+    result = settled(one, outcomes={one.key: Applied()})
+    assert result.corrections == (Correction(one.key, ProfileId("pro_2"), one.case.event.written_at),)
+    assert only_state(result).uncorrected is None
+
+
+def test_a_write_that_a_link_proves_takes_the_place_of_a_refused_correction() -> None:
+    one = item(some_evidence(read=linked()), **IN_DOUBT, **UNCORRECTED)
+    result = settled(one)
+    assert [c.refused for c in result.corrections] == [None]
+    assert only_state(result).uncorrected is None
+
+
+def test_what_is_said_of_a_write_goes_by_the_applications_time_and_not_by_one_given_on_our_correction() -> None:
+    one = item(LOST, stamped_from=NOW - DAY)
+    (entry,) = settled(one, outcomes={one.key: Applied()}).entries
+    assert entry.before == {"profile_id": "pro_1", "written_at": (NOW - DAY).isoformat()}
 
 
 IN_DOUBT: dict[str, Any] = {"intended_at": NOW - HOUR, "intended_profile": ProfileId("pro_2")}

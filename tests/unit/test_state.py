@@ -62,6 +62,9 @@ def test_a_newer_write_starts_the_count_anew() -> None:
         intended_profile=ProfileId("pro_2"),
         seen_written_at=WRITTEN_AT,
         asked_provider="zoom",
+        uncorrected=ProfileId("pro_2"),
+        uncorrected_reason="a constraint",
+        stamped_from=WRITTEN_AT,
     )
     assert known.for_write(NOW) == a_state(
         conferencing="assigned", cause=Cause.ASSIGNED, seen_written_at=WRITTEN_AT, asked_provider="zoom"
