@@ -158,10 +158,20 @@ class Correction:
 
 @dataclass(frozen=True, slots=True)
 class UnitError:
-    """Why an account, or an event of it, could not be read or written; it stays due."""
+    """Why an account, or an event of it, could not be read or written; it stays due.
+
+    The message is stored and shown: beyond `LONGEST_MESSAGE` characters, which only long ids bring about, it is cut.
+    """
 
     kind: str
     message: str
+
+    def __post_init__(self) -> None:
+        if len(self.message) > LONGEST_MESSAGE:
+            object.__setattr__(self, "message", f"{self.message[:LONGEST_MESSAGE]}…")
+
+
+LONGEST_MESSAGE = 1_000
 
 
 Counts = dict[str, dict[str, int]]

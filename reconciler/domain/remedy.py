@@ -205,6 +205,9 @@ def _relink(evidence: Evidence) -> Notify:
     return Notify(NoticeKind.RELINK_CONFERENCING, lost.profile_id, lost.provider_name)
 
 
+MOST_REFUSED = 10
+"""Profiles that are tried for one event, as it was last written; after so many another is hardly better."""
+
 _UNUSABLE_BODY = {
     BodyState.MISSING: "no stored body to send again",
     BodyState.NOT_AN_OBJECT: "the stored body is no JSON object",
@@ -220,6 +223,8 @@ def _repair(finding: Finding, policy: Policy) -> Remedy:
     refused = next((r for r in evidence.rejections if not r.about_profile), None)
     if refused is not None:  # no other profile, and no newly connected one, would make this body acceptable
         return Report(f"Cronofy rejects the stored body: {', '.join(refused.keys) or 'no reason given'}")
+    if len(evidence.rejections) >= MOST_REFUSED:
+        return Report(f"Cronofy refused {len(evidence.rejections)} profiles for it, one after the other")
     replacement = replacement_for(finding, policy)
     if replacement is None:
         lost = evidence.asked if names_profile(evidence.asked) else None

@@ -1,18 +1,15 @@
 """A person's connections to calendars and video providers, all at one moment, as userinfo lists them."""
 
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 
 from reconciler.domain.ids import CalendarId, ProfileId
+from reconciler.domain.shortlist import ConferencingProfile, Wanted, shortlist
 
+__all__ = ["Calendar", "CalendarProfile", "ConferencingProfile", "LostRosters", "Roster"]
 
-@dataclass(frozen=True, slots=True)
-class ConferencingProfile:
-    """A connection to a video provider. Its id survives a relink; one removed and authorised anew gets another id."""
-
-    profile_id: ProfileId
-    provider_name: str
-    profile_name: str | None
-    connected: bool
+MOST_ON_RECORD = 500
+"""Profiles of a kind that are put on record; beyond these only such as an event asks for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +43,37 @@ class Roster:
     calendar_profiles: tuple[CalendarProfile, ...]
     calendars: tuple[Calendar, ...] | None
     relink_urls: dict[ProfileId, str]
+    _by_id: Mapping[CalendarId, Calendar] = field(init=False, repr=False, compare=False)
+    _holders: Collection[ProfileId] = field(init=False, repr=False, compare=False)
+    _shortlists: dict[Wanted, tuple[ConferencingProfile, ...]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        calendars = self.calendars or ()
+        object.__setattr__(self, "_by_id", {c.calendar_id: c for c in reversed(calendars)})
+        object.__setattr__(self, "_holders", {c.profile_id for c in calendars})
+        object.__setattr__(self, "_shortlists", {})
+
+    def shortlist(self, wanted: Wanted) -> tuple[ConferencingProfile, ...]:
+        """The conferencing profiles that a decision can look at: all of a usual roster, and of one without end the few
+        that can matter, for each event keeps them as evidence."""
+        if wanted not in self._shortlists:
+            self._shortlists[wanted] = shortlist(self.conferencing, wanted)
+        return self._shortlists[wanted]
+
+    def on_record(self, asked: Collection[ProfileId]) -> "Roster":
+        """What is kept for later runs: all of a usual roster; of one without end the first, and those asked for."""
+        if max(len(self.conferencing), len(self.calendar_profiles)) <= MOST_ON_RECORD:
+            return self
+        listed = enumerate(self.conferencing)
+        return replace(
+            self,
+            conferencing=tuple(p for place, p in listed if place < MOST_ON_RECORD or p.profile_id in asked),
+            calendar_profiles=self.calendar_profiles[:MOST_ON_RECORD],
+        )
 
     def calendar(self, calendar_id: CalendarId) -> Calendar | None:
         """The calendar of that id, if listed."""
-        return next((c for c in self.calendars or () if c.calendar_id == calendar_id), None)
+        return self._by_id.get(calendar_id)
 
     def calendar_profile(self, calendar_id: CalendarId) -> CalendarProfile | None:
         """The profile a calendar belongs to.
@@ -59,12 +83,12 @@ class Roster:
         listed = self.calendar(calendar_id)
         if listed is not None:
             return next((p for p in self.calendar_profiles if p.profile_id == listed.profile_id), None)
-        holders = {c.profile_id for c in self.calendars or ()}
         return next(
             (
                 p
                 for p in self.calendar_profiles
-                if p.profile_id not in holders and calendar_id.startswith(f"cal_{p.profile_id.removeprefix('pro_')}_")
+                if p.profile_id not in self._holders
+                and calendar_id.startswith(f"cal_{p.profile_id.removeprefix('pro_')}_")
             ),
             None,
         )

@@ -13,6 +13,9 @@ from zoneinfo import ZoneInfo
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
+LONGEST_TIME = 100
+"""Characters. Python reads fractions of any length, and what was read is stored."""
+
 
 class TimeUnreadable(ValueError):
     """A text that is no event time, or a zone that does not exist. The message names neither event nor person."""
@@ -41,6 +44,8 @@ def zone(tzid: str | None) -> ZoneInfo:
     Raises:
         TimeUnreadable: there is no such zone.
     """
+    if len(tzid or "") > LONGEST_TIME:
+        raise TimeUnreadable("longer than the name of any time zone")
     try:
         return ZoneInfo(tzid or "Etc/UTC")
     except (ValueError, OSError, KeyError) as error:
@@ -57,6 +62,8 @@ def parse_event_time(text: str, tzid: str | None = None) -> EventTime:
         TimeUnreadable: no such date, time or zone.
     """
     stripped = text.strip().upper()
+    if len(stripped) > LONGEST_TIME:
+        raise TimeUnreadable("longer than any date or time")
     try:
         if _DATE.fullmatch(stripped):
             return AllDay(date.fromisoformat(stripped))

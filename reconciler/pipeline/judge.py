@@ -13,6 +13,7 @@ from reconciler.domain.policy import Policy
 from reconciler.domain.pushed import SAME_SERVICE
 from reconciler.domain.remedy import ProviderChange, Remedy, Reupsert, choose, drift_of
 from reconciler.domain.roster import Roster
+from reconciler.domain.shortlist import Wanted
 from reconciler.domain.times import same_time
 
 _WAIT_FOR_THE_RUN = frozenset({Cause.UNEXPLAINED, Cause.CONFERENCING_ABSENT})
@@ -91,7 +92,17 @@ def gather(case: Case, read: ReadBack, caseload: Caseload, now: datetime) -> Evi
 
 def with_roster(evidence: Evidence, roster: Roster, calendar_id: CalendarId) -> Evidence:
     """The evidence with the roster, if a rule may need it."""
-    return replace(evidence, roster=roster_fact(roster, calendar_id)) if evidence.needs_roster() else evidence
+    if not evidence.needs_roster():
+        return evidence
+    fact = roster_fact(roster, calendar_id)
+    return replace(evidence, roster=replace(fact, conferencing=roster.shortlist(_wanted(evidence))))
+
+
+def _wanted(evidence: Evidence) -> Wanted:
+    before, refused = evidence.previous, frozenset(r.profile_id for r in evidence.rejections)
+    if before is None:
+        return Wanted(evidence.asked, refused=refused)
+    return Wanted(evidence.asked, before.provider_name, before.profile_name, refused)
 
 
 def judge(case: Case, evidence: Evidence, policy: Policy) -> Judged:

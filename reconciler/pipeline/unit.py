@@ -308,7 +308,7 @@ def _result(
         corrections=settled.corrections,
         entries=settled.entries,
         notices=settled.notices,
-        roster=roster,
+        roster=roster.on_record({case.event.profile_id for case in caseload.cases}) if roster else None,
         roster_compared=roster is not None and bool(caseload.listed_before),
         held=tuple((item.key, item.evidence) for item in held),
         verdicts=verdicts,

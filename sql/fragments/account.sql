@@ -8,7 +8,9 @@ SELECT (SELECT jsonb_build_object(
     || jsonb_build_object(
            'profiles', (
                SELECT jsonb_agg(jsonb_build_array(k.profile_id, k.kind, k.provider_name, k.profile_name, k.listed))
-               FROM reconciler.known_profiles k WHERE k.account_id = w.account_id),
+               -- as far as a roster goes on record, and as many that it no longer lists
+               FROM (SELECT * FROM reconciler.known_profiles p WHERE p.account_id = w.account_id
+                     ORDER BY p.listed DESC, p.seen_at DESC LIMIT 2000) k),
            'notices', (
                SELECT jsonb_agg(jsonb_build_object('kind', n.kind, 'profile_id', n.profile_id, 'events', n.events,
                                                    'provider_name', n.provider_name, 'relink_url', n.relink_url))

@@ -29,14 +29,22 @@ AND e.account_id = $17
 )
 SELECT d.*,
 -- include: state_columns
-       , (SELECT jsonb_agg(jsonb_build_array(n.type, n.subtype, n.received_at) ORDER BY n.received_at)
-        FROM reconciler.notifications n
-        WHERE n.calendar_id = d.calendar_id AND n.event_id = d.event_id AND n.type = 'conferencing_failing') AS notified,
-       (SELECT array_agg(n.notification_id) FROM reconciler.notifications n
-        WHERE n.calendar_id = d.calendar_id AND n.event_id = d.event_id AND n.looked_at IS NULL) AS to_look_at,
+       , (SELECT jsonb_agg(jsonb_build_array(w.type, w.subtype, w.received_at) ORDER BY w.received_at)
+        FROM (
+            -- the newest of each subtype decides; of subtypes without end, twenty
+            SELECT n.type, left(n.subtype, 100) AS subtype, max(n.received_at) AS received_at
+            FROM reconciler.notifications n
+            WHERE n.calendar_id = d.calendar_id AND n.event_id = d.event_id AND n.type = 'conferencing_failing'
+            GROUP BY 1, 2 ORDER BY 3 DESC LIMIT 20
+        ) w) AS notified,
+       -- a thousand at a look: of more, the next look has the others
+       (SELECT array_agg(w.notification_id) FROM (
+            SELECT n.notification_id FROM reconciler.notifications n
+            WHERE n.calendar_id = d.calendar_id AND n.event_id = d.event_id AND n.looked_at IS NULL
+            LIMIT 1000) w) AS to_look_at,
        (SELECT jsonb_build_array(n.received_at, n.payload::text) FROM reconciler.notifications n
         WHERE n.calendar_id = d.calendar_id AND n.event_id = d.event_id AND n.looked_at IS NULL
-          AND n.type = 'conferencing_assigned' AND octet_length(n.payload::text) <= 1000000
+          AND n.type = 'conferencing_assigned' AND octet_length(n.payload::text) <= 65536
         ORDER BY n.received_at DESC LIMIT 1) AS pushed,
        CASE WHEN d.place = 1 AND d.account_known THEN (
 -- include: account

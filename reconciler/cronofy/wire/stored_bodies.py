@@ -9,7 +9,7 @@ from reconciler.cronofy.wire.malformed import UNDECODABLE
 from reconciler.cronofy.wire.times import stored_time
 from reconciler.domain.event import NO_BODY, BodyState, StoredBody, summary_digest
 from reconciler.domain.ids import EventId
-from reconciler.domain.times import TimeUnreadable
+from reconciler.domain.times import LONGEST_TIME, TimeUnreadable
 
 
 class _StoredBody(Struct):
@@ -47,7 +47,7 @@ def stored_body(text: str | None, event_id: EventId) -> StoredBody:
         start, start_tzid = stored_time(body.start, tzid)
         end, _ = stored_time(body.end, tzid)
     except TimeUnreadable:
-        return StoredBody(BodyState.TIMES_UNREADABLE, tzid=tzid)
+        return StoredBody(BodyState.TIMES_UNREADABLE, tzid=(tzid or "")[:LONGEST_TIME] or None)
     summary = summary_digest(_text_or_none(body.summary))
     return StoredBody(BodyState.USABLE, start, end, tzid or start_tzid, summary)
 

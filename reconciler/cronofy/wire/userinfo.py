@@ -27,7 +27,12 @@ class _Profile(Struct):
 
     @property
     def provider(self) -> str:
-        return _text(self.provider_name) or _NO_NAME
+        return (_text(self.provider_name) or _NO_NAME)[:LONGEST_NAME]
+
+    @property
+    def name(self) -> str | None:
+        name = _text(self.profile_name)
+        return name[:LONGEST_NAME] if name else name
 
     @property
     def connected(self) -> bool:
@@ -65,6 +70,14 @@ def _text(raw: Raw) -> str | None:
         return None
 
 
+LONGEST_ID = 255
+"""Characters. Cronofy's have 28; a longer one cannot be told from its beginning, so that it spoils the whole answer."""
+LONGEST_NAME = 200
+"""Of a name no more is kept."""
+LONGEST_URL = 4_096
+"""A longer address is none."""
+
+
 def read_userinfo(body: bytes) -> Roster:
     """Read a person's profiles and calendars.
 
@@ -82,15 +95,18 @@ def read_userinfo(body: bytes) -> Roster:
         raise Malformed("an id in userinfo cannot be read")
     conferencing = data.conferencing_profiles or ()
     profiles = data.profiles or ()
+    if any(len(p.profile_id) > LONGEST_ID for p in (*profiles, *conferencing)):
+        raise Malformed(f"userinfo has a profile_id of more than {LONGEST_ID} characters")
     return Roster(
         conferencing=tuple(
-            ConferencingProfile(ProfileId(p.profile_id), p.provider, _text(p.profile_name), p.connected)
-            for p in conferencing
+            ConferencingProfile(ProfileId(p.profile_id), p.provider, p.name, p.connected) for p in conferencing
         ),
         calendar_profiles=tuple(CalendarProfile(ProfileId(p.profile_id), p.provider, p.connected) for p in profiles),
         calendars=None if data.profiles is None else tuple(_calendars(data.profiles)),
         relink_urls={
-            ProfileId(p.profile_id): url for p in (*profiles, *conferencing) if (url := _text(p.profile_relink_url))
+            ProfileId(p.profile_id): url
+            for p in (*profiles, *conferencing)
+            if (url := _text(p.profile_relink_url)) and len(url) <= LONGEST_URL
         },
     )
 
