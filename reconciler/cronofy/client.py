@@ -61,7 +61,7 @@ MOST_IDLE_PAGES = 3
 """So many pages in a row that show nothing new are no listing that comes to an end."""
 MOST_FOREIGN_PAGES = 10
 """The same of pages that hold only events of others, which are not asked for."""
-MOST_ANSWERS = 4
+MOST_ANSWERS = 16
 """No listing is read beyond so many times `max_response_bytes` in pages that show what is wanted: that has to be held
 in memory."""
 
