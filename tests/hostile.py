@@ -92,6 +92,7 @@ def _fresh_pages(account: str) -> Body:
     )
 
 
+_HEALTHY = [{"provider_name": "zoom", "profile_id": "pro_1", "profile_connected": True}]
 _CALENDARS = [{"calendar_id": f"cal_{n:05d}{'z' * 40}"} for n in range(10_000)]
 
 ANSWERS: dict[str, dict[str, Body]] = {
@@ -115,8 +116,6 @@ ANSWERS: dict[str, dict[str, Body]] = {
     "10,000 calendars": {ROSTER: lambda _url, _n: _roster(_HEALTHY, _CALENDARS)},
 }
 """By account. What is not named is answered as it should be."""
-
-_HEALTHY = [{"provider_name": "zoom", "profile_id": "pro_1", "profile_connected": True}]
 
 READ = (
     "healthy",
@@ -166,7 +165,7 @@ async def hostile_cronofy(due: int) -> AsyncIterator[str]:
         headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
         return web.Response(body=packed[key], headers=headers)
 
-    runner = web.ServerRunner(web.Server(answer, access_log=None), shutdown_timeout=0.1)  # type: ignore[arg-type]
+    runner = web.ServerRunner(web.Server(answer, access_log=None), shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()

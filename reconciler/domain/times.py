@@ -45,7 +45,7 @@ def zone(tzid: str | None) -> ZoneInfo:
         TimeUnreadable: there is no such zone.
     """
     if len(tzid or "") > LONGEST_TIME:
-        raise TimeUnreadable("longer than the name of any time zone")
+        raise TimeUnreadable("a time zone of so long a name does not exist")
     try:
         return ZoneInfo(tzid or "Etc/UTC")
     except (ValueError, OSError, KeyError) as error:

@@ -16,9 +16,11 @@ SELECT (SELECT jsonb_build_object(
                                                    'provider_name', n.provider_name, 'relink_url', n.relink_url))
                FROM reconciler.notices n WHERE n.account_id = w.account_id AND n.status <> 'resolved'),
            'to_look_at', (
-               SELECT jsonb_agg(n.notification_id) FROM reconciler.notifications n
-               WHERE n.account_id = w.account_id AND n.event_id IS NULL AND n.looked_at IS NULL
-                 AND n.type IN ('conferencing_profile_disconnected', 'profile_disconnected')),
+               SELECT jsonb_agg(l.notification_id) FROM (
+                   SELECT n.notification_id FROM reconciler.notifications n
+                   WHERE n.account_id = w.account_id AND n.event_id IS NULL AND n.looked_at IS NULL
+                     AND n.type IN ('conferencing_profile_disconnected', 'profile_disconnected')
+                   LIMIT 1000) l),
            'head', (
                SELECT jsonb_build_array(e.seq, e.hash) FROM reconciler.audit_entries e
                WHERE e.chain = w.account_id ORDER BY e.seq DESC LIMIT 1))

@@ -251,7 +251,7 @@ def _text(raw: Raw) -> str | None:
 
 def found_in(raw: Raw) -> PushedEvent | None:
     """One event by itself, with the moment of its last change; null where it cannot be read."""
-    event = _event(raw)
+    event = _bounded(_event(raw))
     found = _found(event)
     return PushedEvent(found, _moment(_updated(event))) if isinstance(found, Found) else None
 
