@@ -107,6 +107,8 @@ ANSWERS: dict[str, dict[str, Body]] = {
     "as many events as are read": {
         LISTED: lambda _url, _n: _page(an_event("x", n, summary=[[]]) for n in range(15_000))
     },
+    "half emojis all over": {LISTED: lambda _url, _n: b'{"events":["' + rb"\ud83d" * MIB + b'"]}'},
+    "control characters all over": {LISTED: lambda _url, _n: b'{"events":["' + b"\x01" * 8_000_000 + b'"]}'},
     "one endless summary": {
         LISTED: lambda _url, _n: _page([an_event("one endless summary", summary="😀" + "x" * 7 * MIB)])
     },

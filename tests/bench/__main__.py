@@ -3,10 +3,12 @@
 `python -m tests.bench requests cpu` measures only these and prints them, writing nothing.
 """
 
+import asyncio
 import json
 import os
 import sys
 import time
+from asyncio.subprocess import PIPE
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC
@@ -18,6 +20,7 @@ import psycopg
 
 from reconciler.domain.windows import Days, cheapest_windows, pages
 from reconciler.postgres.migrate import migrate
+from tests import hostile
 from tests.bench.simulated import Shape
 from tests.bench.town import Town, measure, postgres_cpu, reconciler, town
 from tests.conftest import with_database
@@ -250,11 +253,54 @@ def trail(server: str) -> str:
     return f"`reconciler audit verify` said “{said}” in {done.seconds:.0f} s with a peak of {memory} MB.\n"
 
 
+def hostile_answers(server: str) -> str:
+    """What a worker takes for each hostile answer of `tests/hostile.py`, beside an account that answers well."""
+    lines = ["| what one account answers | seconds | worker's peak memory, MB | its error |", "| --- " * 4 + "|"]
+    for number, account in enumerate(hostile.ANSWERS):
+        accounts = list(dict.fromkeys(["healthy", account]))
+        done = asyncio.run(_met(server, f"hostile_{number}", accounts))
+        errors = [error["kind"] for error in done.summary["errors"]]
+        lines.append(f"| {account} | {done.seconds:.1f} | {done.peak_mb} | {', '.join(errors) or '–'} |")
+    together = asyncio.run(_met(server, "hostile_all", list(hostile.ANSWERS)))
+    lines.append(f"| all of these, each another account | {together.seconds:.1f} | {together.peak_mb} | |")
+    return _table(
+        lines,
+        "Each account has 200 due events. Bounds: `reconciler/cronofy/wire/bounds.py`. No run may take more than "
+        f"{hostile.MOST_MB} MB; `tests/acceptance/test_hostile_answers.py` runs them all under `ulimit -v` of 512 MB.",
+    )
+
+
+@dataclass(frozen=True)
+class _Met:
+    summary: dict[str, Any]
+    seconds: float
+    peak_mb: int
+
+
+async def _met(server: str, name: str, accounts: Sequence[str]) -> _Met:
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"'.encode())
+    dsn = with_database(server, name)
+    migrate(dsn)
+    hostile.fill(dsn, accounts, due=200)
+    async with hostile.hostile_cronofy(due=200) as url:
+        began = time.monotonic()
+        process = await asyncio.create_subprocess_exec(
+            *hostile.peaking("run", "--json"), env=Town(dsn, url, {}).environment(), stdout=PIPE, stderr=PIPE
+        )
+        out, err = await process.communicate()
+        seconds = time.monotonic() - began
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
+    return _Met(json.loads(out), seconds, int(err.split()[-1]))
+
+
 SECTIONS: dict[str, tuple[str, Section]] = {
     "requests": ("Requests against the optimum", requests),
     "allowance": ("Use of the allowance", allowance),
     "cpu": ("CPU per request", cpu),
     "selection": ("Selecting the due events", selection),
+    "hostile": ("Hostile answers: peak memory", hostile_answers),
     "start_up": ("Start-up", start_up),
     "trail": ("Proving the trail", trail),
 }

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from reconciler.cronofy.wire.answers import EntryAnswer, read_batch, read_error_keys
 from reconciler.cronofy.wire.listing import PagesRead, read_page
 from reconciler.cronofy.wire.malformed import UNDECODABLE, Malformed
-from reconciler.cronofy.wire.mending import decode, is_spoilt, mended
+from reconciler.cronofy.wire.mending import MOST_BROKEN, MOST_ESCAPES, decode, is_spoilt, mended
 from reconciler.cronofy.wire.tokens import Granted, read_granted, read_token_error
 from reconciler.cronofy.wire.userinfo import read_userinfo
 from reconciler.domain.event import Absent, Assigned
@@ -271,3 +271,20 @@ def test_one_token_that_cannot_be_used_leaves_the_other(odd: Any) -> None:
 @pytest.mark.parametrize("access", ["a\nb", "ä", " \x7f"])
 def test_an_access_token_that_no_header_holds_cannot_be_used(access: str) -> None:
     assert read_granted(dumped({"access_token": access, "refresh_token": "r"})).access is None
+
+
+@pytest.mark.parametrize(
+    "broken, most",
+    [
+        (rb"\ud83d", MOST_BROKEN),
+        (rb"\u0000", MOST_BROKEN),
+        (b"\x01", MOST_BROKEN),
+        (b"\xff", MOST_BROKEN),
+        (rb"\n", MOST_ESCAPES),
+    ],
+)
+def test_what_is_broken_all_over_is_not_mended(broken: bytes, most: int) -> None:
+    half = rb"\ud83d"
+    decode(ANY, b'"' + broken * (most - 1) + half + b'"')
+    with pytest.raises(UNDECODABLE):
+        decode(ANY, b'"' + broken * (most + 1) + half + b'"')
