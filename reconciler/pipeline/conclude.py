@@ -152,6 +152,7 @@ def _settle_held(held: HeldCases, down: tuple[str, ...], tools: Tools) -> UnitRe
         addressee=caseload.addressee,
         at=now,
         states=settled.states,
+        corrections=settled.corrections,
         entries=settled.entries,
         notices=settled.notices,
         verdicts=tuple(item.verdict for item in judged) if tools.dry_run else (),

@@ -63,7 +63,7 @@ _RELATIONS: Mapping[str, Mapping[str, Column]] = {
 
 _USES: Mapping[str, Sequence[str]] = {
     "accounts": (_TOKENS["load"], _TOKENS["lock"], _TOKENS["save"], _CASES["park"]),
-    "events": (_CASES["load"], _CASES["still_writable"], _CASES["unchanged"], _CASES["correct"]),
+    "events": tuple(_CASES[name] for name in ("load", "still_writable", "unchanged", "rows_to_correct", "correct")),
 }
 """The statements by which a run reads, locks and writes each relation."""
 

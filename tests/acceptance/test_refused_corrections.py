@@ -11,6 +11,7 @@ import pytest
 
 from tests.acceptance.program import DAYS_AGO, FOR_EVER, Done, Planted, Program, Resident, Town
 from tests.acceptance.test_migrate import as_login
+from tests.acceptance.test_rewriting import writing
 
 PARTIAL = 3
 NOW = {"RECONCILER_MAX_REPAIR_SHARE": "1", "RECONCILER_GRACE": "1s"}
@@ -223,6 +224,48 @@ async def test_processes_that_share_a_run_record_a_refused_correction_too(progra
     done = await program("run", "--json", "--run-key", "night", env=SHARED)
     assert (done.code, kinds(done)) == (PARTIAL, ["correction_refused"]), done
     assert town.states()[event.key]["uncorrected_profile"] == zoom
+
+
+async def test_a_row_that_somebody_keeps_locked_is_corrected_by_a_later_look(program: Program, town: Town) -> None:
+    _, (event, neighbour), zoom = somebody(town, 2)
+    async with writing(program, town, after_commit=True) as running:
+        locked = psycopg.connect(town.dsn)
+        locked.execute(b"UPDATE reconciler.events SET ends_at = ends_at WHERE event_id = %s", event.key[1:])
+    try:
+        done = await running.end()
+    finally:
+        locked.close()
+    assert (done.code, kinds(done)) == (PARTIAL, ["correction_refused"]), done
+    assert "locked" in done.json["errors"][0]["message"]
+    assert town.rows()[neighbour.key]["profile_id"] == zoom
+    assert (await program(*AGAIN, env=NOW)).code == 0
+    assert town.rows()[event.key]["profile_id"] == zoom
+    assert len(event.event.writes) == 1
+
+
+JOINED = """
+ALTER TABLE reconciler.events RENAME TO bookings; ALTER TABLE reconciler.bookings SET SCHEMA public;
+CREATE VIEW reconciler.events AS SELECT b.calendar_id, b.event_id, account_id, b.starts_at, b.ends_at, b.profile_id,
+    b.body::text::jsonb AS body, b.written_at, b.cancelled_at
+    FROM bookings b JOIN reconciler.accounts USING (account_id);
+CREATE FUNCTION take() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    UPDATE bookings SET profile_id = NEW.profile_id, body = NEW.body, written_at = now()
+    WHERE calendar_id = NEW.calendar_id AND event_id = NEW.event_id; RETURN NEW; END $$;
+CREATE TRIGGER take INSTEAD OF UPDATE ON reconciler.events FOR EACH ROW EXECUTE FUNCTION take()
+"""
+
+
+async def test_a_view_over_a_join_takes_a_correction_by_its_trigger(program: Program, town: Town) -> None:
+    _, (event,), zoom = somebody(town)
+    town.move_in()
+    execute(town, JOINED)
+    done = await program("run", "--json", env=NOW)
+    assert (done.code, done.json["outcomes"]["repaired"]) == (0, 1), done
+    row = town.rows()[event.key]
+    assert (row["profile_id"], row["body"]) == (zoom, event.asking_for(zoom))
+    event.event.assign()
+    again = await program(*AGAIN, env=NOW)
+    assert (again.code, again.json["outcomes"]["confirmed"], len(event.event.writes)) == (0, 1, 1), again
 
 
 # ---------------------------------------------------------------- a time that a trigger gives the row

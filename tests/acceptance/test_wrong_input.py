@@ -224,9 +224,10 @@ async def test_a_relation_that_is_gone(program: Program, town: Town) -> None:
     told(await program("run"), CONFIGURATION, "reconciler.accounts is missing", "reconciler migrate")
 
 
-async def test_a_relation_without_a_column(program: Program, town: Town) -> None:
+@pytest.mark.parametrize("words", [("run",), ("run", "--dry-run"), ("plan",)])
+async def test_a_relation_without_a_column(program: Program, town: Town, words: tuple[str, ...]) -> None:
     town.query("ALTER TABLE reconciler.events DROP COLUMN written_at")
-    told(await program("run"), CONFIGURATION, "reconciler.events.written_at is missing")
+    told(await program(*words), CONFIGURATION, "reconciler.events.written_at is missing")
     assert town.query("SELECT run_id FROM reconciler.runs") == []
 
 
