@@ -224,7 +224,8 @@ WHERE run_id = $1 AND account_id = $2;
 -- name: add_refusal
 -- What the application's database refused costs no more than that: the unit is done.
 UPDATE reconciler.run_units
-SET error_kind = coalesce(error_kind, $3), error_message = coalesce(error_message, $4)
+SET error_kind = coalesce(error_kind, $3::text),
+    error_message = CASE WHEN error_kind IS NULL THEN $4::text ELSE error_message || '; ' || $3::text || ': ' || $4::text END
 WHERE run_id = $1 AND account_id = $2;
 
 -- name: open_plan

@@ -408,6 +408,16 @@ async def test_tokens_that_cannot_be_stored_cost_their_account_alone(
 # ---------------------------------------------------------------- our own rows
 
 
+async def test_a_refusal_is_told_beside_another_error_of_its_account(program: Program, town: Town) -> None:
+    somebody(town)
+    town.move_in()
+    execute(town, before_update("RETURN NULL"))
+    execute(town, "ALTER TABLE reconciler.known_profiles ADD CONSTRAINT none_at_all CHECK (false)")
+    done = await program("run", "--json", env=NOW)
+    assert (done.code, kinds(done)) == (PARTIAL, ["internal"]), done
+    assert "; correction_refused: Cronofy accepted the repair" in done.json["errors"][0]["message"]
+
+
 @pytest.mark.parametrize("relation", ["known_profiles", "notices"])
 async def test_an_accepted_write_is_on_record_where_something_else_of_its_account_cannot_be(
     program: Program, town: Town, relation: str
