@@ -30,6 +30,8 @@ class Addressee:
 class Notice:
     """A queued message. `events` are those that wait for it, with their starts, soonest first.
 
+    Of very many, the soonest and the last are named; `more` counts the others.
+
     The relink URL may carry an address: it is for the recipient alone and never shown.
     """
 
@@ -37,6 +39,11 @@ class Notice:
     events: tuple[tuple[EventKey, datetime], ...]
     provider_name: str | None = None
     relink_url: str | None = field(default=None, repr=False)
+    more: int = 0
+
+
+MOST_NAMED = 1_000
+"""Events that a notice names. More are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +86,14 @@ def changes(
         latest[notice.subject] = notice
         waiting.setdefault(notice.subject, {})[key] = starts_at
     queue, update = [], []
-    resolve = [s for s in before if not waiting.get(s)]
+    unnamed = {s: _unnamed(n, judged) for s, n in before.items()}
+    resolve = [s for s in before if not waiting.get(s) and (s not in waiting or not unnamed[s])]
     for subject, events in waiting.items():
         if not events:
             continue
         ordered = tuple(sorted(events.items(), key=lambda item: (item[1], item[0])))
-        fresh = replace(latest[subject], events=ordered)
+        more = unnamed.get(subject, 0) + max(0, len(ordered) - MOST_NAMED)
+        fresh = replace(latest[subject], events=_named(ordered), more=more)
         if subject not in before:
             queue.append(fresh)
         elif _differs(before[subject], fresh):
@@ -92,5 +101,16 @@ def changes(
     return NoticeChanges(tuple(queue), tuple(update), tuple(resolve))
 
 
+def _unnamed(notice: Notice, judged: Collection[EventKey]) -> int:
+    """How many events that a notice does not name may wait for it still: not those that were judged just now."""
+    if not notice.more:
+        return 0
+    return max(0, notice.more - len(set(judged).difference(key for key, _ in notice.events)))
+
+
+def _named(events: tuple[tuple[EventKey, datetime], ...]) -> tuple[tuple[EventKey, datetime], ...]:
+    return events if len(events) <= MOST_NAMED else (*events[: MOST_NAMED - 1], events[-1])
+
+
 def _differs(before: Notice, after: Notice) -> bool:
-    return before.events != after.events or before.relink_url != after.relink_url
+    return (before.events, before.more, before.relink_url) != (after.events, after.more, after.relink_url)

@@ -346,6 +346,7 @@ class _Book:
         detail: dict[str, object] = {"kind": subject.kind.value, "profile_id": subject.profile_id}
         if notice is not None:
             detail["events"] = [str(key) for key, _ in notice.events]
+            detail |= {"more": notice.more} if notice.more else {}
         return AuditEntry(
             tag=tag,
             at=self._now,

@@ -390,7 +390,7 @@ class PostgresCases:
             who.customer,
             who.account_manager,
             notice_events(notice),
-            len(starts),
+            len(starts) + notice.more,
             min(starts, default=None),
             max(starts, default=None),
             now,

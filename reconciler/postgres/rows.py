@@ -211,7 +211,8 @@ def notice_from(row: Mapping[str, Any]) -> Notice:
         for e in row["events"]
     )
     profile = ProfileId(row["profile_id"]) if row["profile_id"] is not None else None
-    return Notice(Subject(NoticeKind(row["kind"]), profile), events, row["provider_name"], row["relink_url"])
+    subject, more = Subject(NoticeKind(row["kind"]), profile), max(0, row["events_affected"] - len(events))
+    return Notice(subject, events, row["provider_name"], row["relink_url"], more=more)
 
 
 def notice_events(notice: Notice) -> list[dict[str, str]]:

@@ -13,6 +13,7 @@ SELECT (SELECT jsonb_build_object(
                      ORDER BY p.listed DESC, p.seen_at DESC LIMIT 2000) k),
            'notices', (
                SELECT jsonb_agg(jsonb_build_object('kind', n.kind, 'profile_id', n.profile_id, 'events', n.events,
+                                                   'events_affected', n.events_affected,
                                                    'provider_name', n.provider_name, 'relink_url', n.relink_url))
                FROM reconciler.notices n WHERE n.account_id = w.account_id AND n.status <> 'resolved'),
            'to_look_at', (

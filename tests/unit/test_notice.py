@@ -1,6 +1,7 @@
 """Notices: at most one open per account, kind and profile, holding exactly the events that wait for it."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.domain.ids import AccountId, EventKey, ProfileId
-from reconciler.domain.notice import Addressee, Notice, NoticeChanges, Subject, changes, recipient
+from reconciler.domain.notice import MOST_NAMED, Addressee, Notice, NoticeChanges, Subject, changes, recipient
 from reconciler.domain.remedy import NoticeKind
 from tests.builders import DAY, HOUR, NOW, a_key
 
@@ -86,6 +87,27 @@ def test_a_notice_whose_events_were_not_looked_at_stays() -> None:
 
 def test_an_event_that_was_not_looked_at_keeps_waiting_beside_new_ones() -> None:
     assert changes((a_notice(RELINK, A),), wanting(B), {B}, NOW) == NoticeChanges(update=(a_notice(RELINK, A, B),))
+
+
+MANY = [a_key(f"e-{n:04d}") for n in range(MOST_NAMED + 500)]
+
+
+def test_of_very_many_events_the_soonest_and_the_last_are_named_and_the_others_counted() -> None:
+    queued = changes((), {key: (NOW + n * HOUR, a_notice()) for n, key in enumerate(MANY)}, MANY, NOW).queue[0]
+    assert [key for key, _ in queued.events] == [*MANY[: MOST_NAMED - 1], MANY[-1]]
+    assert queued.more == 500
+    again = changes([queued], {key: (NOW + n * HOUR, a_notice()) for n, key in enumerate(MANY)}, MANY, NOW)
+    assert again == NoticeChanges()
+
+
+def test_events_that_a_notice_does_not_name_go_on_waiting_until_they_are_looked_at() -> None:
+    named = MANY[:MOST_NAMED]
+    notice = replace(a_notice(RELINK, *named), more=500)
+    assert changes([notice], {}, named, NOW) == NoticeChanges()
+    assert changes([notice], {}, [A], NOW).update == (replace(notice, more=499),)
+    assert changes([notice], {}, MANY, NOW).resolve == (RELINK,)
+    unreadable = replace(notice, subject=AUTHORIZE)
+    assert changes([unreadable], {}, [A], NOW).resolve == (AUTHORIZE,)
 
 
 @pytest.mark.parametrize("starts_at", [NOW, NOW - HOUR], ids=["starting now", "started"])
