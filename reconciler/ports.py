@@ -190,10 +190,11 @@ class CalendarApi(Protocol):
 
 
 class Budget(Protocol):
-    """The request allowance that all processes share. `holds_heard` counts the pauses that any of them asked for."""
+    """The request allowance that all processes share."""
 
-    @property
-    def holds_heard(self) -> int: ...
+    async def pauses(self) -> int:
+        """How many pauses any of them has asked for so far: another number than before says that one came between."""
+        ...
 
     async def reserve(self, cost: int) -> float:
         """Take `cost` requests from the allowance; the answer is how many seconds to wait before starting them."""

@@ -54,8 +54,7 @@ class FakeBudget:
         self.holds: list[float] = []
         self.holds_of_others = 0
 
-    @property
-    def holds_heard(self) -> int:
+    async def pauses(self) -> int:
         return len(self.holds) + self.holds_of_others
 
     @property

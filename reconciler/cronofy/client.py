@@ -129,11 +129,11 @@ class CronofyClient:
         host = self._hosts.of(who.data_center)
         first = host.events(window, calendars)
         most_pages = (MOST_PAGES_OF_ALL_TIME if window is None else MOST_PAGES) + expected // EVENTS_A_PAGE
-        holds = self._transport.holds_heard
+        pauses = await self._transport.pauses()
         for _ in range(2):
             events, page_size = await self._pages(who, host, first, PagesRead(wanted), most_pages)
             if events is not None:
-                self._grants.grant(who).read_after_holds = holds
+                self._grants.grant(who).read_after_pauses = pauses
                 return Listing(events, page_size)
         raise AccountUnreadable("page_expired", "pages of the listing expired while it was read, twice")
 
@@ -281,7 +281,7 @@ class CronofyClient:
             _NothingLeft: none is to be made any more.
         """
         left = _open(writes)
-        paused = self._grants.grant(who).read_after_holds not in {None, self._transport.holds_heard}
+        paused = self._grants.grant(who).read_after_pauses not in {None, await self._transport.pauses()}
         if recheck is not None and (paused or (attempt > 1 and chances == _CHANCES)):
             left = _settled(left, await recheck.by_look([write.key for write in left]))
         together = len(left) > 1

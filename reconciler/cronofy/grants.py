@@ -62,7 +62,7 @@ class Grant:
     """The tokens of one account as this process knows them, and the lock of their renewal.
 
     `rounds` counts renewals, whatever they ended in. `doubtful` is a refresh token that was sent and never answered.
-    `read_after_holds`: how many pauses had been asked for when the account's events were last listed.
+    `read_after_pauses`: how many pauses had been asked for when the account's events were last listed.
     """
 
     def __init__(self, tokens: Tokens) -> None:
@@ -71,7 +71,7 @@ class Grant:
         self.rounds = 0
         self.failure: AccountUnauthorized | AccountUnreadable | None = None
         self.doubtful: str | None = None
-        self.read_after_holds: int | None = None
+        self.read_after_pauses: int | None = None
         self._superseded: set[str] = set()
 
     def take(self, tokens: Tokens, *, minted: bool) -> Pass:

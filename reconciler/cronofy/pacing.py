@@ -5,13 +5,16 @@ import math
 from collections.abc import Callable
 
 from reconciler.cronofy.retry import Sleep
-from reconciler.ports import Budget, RequestMeter, Stop, TurnGivenUp
+from reconciler.ports import AccountUnreadable, Budget, RequestMeter, Stop, TurnGivenUp
 
 LATE_S = 0.05
 """A place missed by more than this is given up: late requests of one moment would crowd the second after it."""
 
 _TRIES = 5
 """A database or a process so slow that every place is missed must not stop the work altogether."""
+
+_PAUSES = 100
+"""A request over whose waiting so many pauses came is given up: by then Cronofy answers nobody."""
 
 
 LONGEST_WHEN_STOPPING = 5.0
@@ -53,10 +56,9 @@ class Pacer:
         self._monotonic = monotonic
         self._quickest = math.inf
 
-    @property
-    def holds_heard(self) -> int:
+    async def pauses(self) -> int:
         """How many pauses any process has asked for so far."""
-        return self._budget.holds_heard
+        return await self._budget.pauses()
 
     async def pace(self, kind: str, cost: int = 1, *, attempt: int = 1, give_way: bool = False) -> bool:
         """Return when a request of that cost may start: true. Nothing is held while waiting.
@@ -64,17 +66,23 @@ class Pacer:
         `give_way`: where a pause comes over the waiting, false at once: there is something to do before the next try.
         Who was already waiting when a 429 came, to whatever process, asks for a new place: the old one may lie within
         the pause. So does who missed its place, by what is usual for the way to the database and back.
+
+        Raises:
+            AccountUnreadable: pause came after pause.
         """
-        misses = 0
+        misses = interrupted = 0
         while misses < _TRIES:
-            holds, asked = self._budget.holds_heard, self._monotonic()
+            before, asked = await self._budget.pauses(), self._monotonic()
             seconds = await self._budget.reserve(cost)
             self._quickest = min(self._quickest, self._monotonic() - asked)
             if seconds > 0:
                 await self._sleep(seconds)
-            if holds != self._budget.holds_heard:
+            if before != await self._budget.pauses():
                 if give_way:
                     return False
+                interrupted += 1
+                if interrupted == _PAUSES:
+                    raise AccountUnreadable("paused", f"{_PAUSES} pauses after answers of 429 came before its request")
                 continue
             if self._monotonic() - asked <= max(seconds, 0) + self._quickest + LATE_S:
                 break

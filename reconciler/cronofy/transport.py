@@ -230,10 +230,9 @@ class Transport:
             self._breaker.answered(host)
             return True
 
-    @property
-    def holds_heard(self) -> int:
+    async def pauses(self) -> int:
         """How many pauses any process has asked for so far."""
-        return self._pacer.holds_heard
+        return await self._pacer.pauses()
 
     async def pace(self, kind: Asked, cost: int, attempt: int, *, give_way: bool = False) -> bool:
         """Wait until the allowance lets a request start, and count it; see `Pacer.pace`."""

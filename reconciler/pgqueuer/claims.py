@@ -90,10 +90,9 @@ class GuardedBudget:
         self._budget = budget
         self._claims = claims
 
-    @property
-    def holds_heard(self) -> int:
-        """See `ports.Budget`."""
-        return self._budget.holds_heard
+    async def pauses(self) -> int:
+        """See `ports.Budget.pauses`."""
+        return await self._budget.pauses()
 
     async def reserve(self, cost: int) -> float:
         """See `ports.Budget.reserve`.

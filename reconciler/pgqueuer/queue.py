@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
@@ -11,6 +12,7 @@ from pgqueuer.adapters.persistence.qb import QueryBuilderEnvironment, QueryQueue
 from pgqueuer.domain.settings import DBSettings, Durability
 from pgqueuer.domain.types import JOB_STATUS, Channel, JobId, QueueManagerId
 from pgqueuer.models import Job, TracebackRecord
+from pgqueuer.ports.driver import NotifyCallback
 from pgqueuer.queries import Queries
 
 from reconciler.domain.casework import Unit
@@ -47,17 +49,69 @@ def entrypoint(run_id: UUID) -> str:
     return f"run:{run_id}"
 
 
+_LOOK = json.dumps(
+    {
+        "type": "table_changed_event",
+        "channel": CHANNEL,
+        "sent_at": "2026-01-01T00:00:00Z",
+        "operation": "update",
+        "table": SETTINGS.queue_table,
+    }
+)
+
+
+class Hearsay(AsyncpgDriver):
+    """Anybody in the database may notify: what is heard is a reason to look at the queue, once, and never a fact.
+
+    Only what this session says to itself, to try whether it still hears, is passed on as it is. A connection that is
+    lost needs no notice: PgQueuer looks by itself every eighth of a heartbeat, which fails then.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)  # type: ignore[arg-type]  # it asks for a connection of any record type
+        self._session: int | None = None
+        self._pass_on: NotifyCallback | None = None
+        self._told = False
+
+    async def add_listener(self, channel: str, callback: NotifyCallback) -> None:
+        """Pass on to this callback from now on, and no other."""
+        self._pass_on = callback
+        if self._session is None:
+            async with self._lock:
+                self._session = await self._connection.fetchval("SELECT pg_backend_pid()")
+                await self._connection.add_listener(channel, self._hear)
+
+    def _hear(self, _connection: object, pid: object, _channel: object, payload: object) -> None:
+        if self._pass_on is None:
+            return
+        if pid == self._session:
+            self._pass_on(str(payload))
+        elif not self._told:
+            self._told = True
+            self._pass_on(_LOOK)
+
+    def looks(self) -> None:
+        """Whatever is heard from here on is news again."""
+        self._told = False
+
+
 class OwnedQueries(Queries):
     """PgQueuer's statements on one connection; heartbeats, completions and returns touch only what is still ours."""
 
     def __init__(self, connection: Connection) -> None:
+        self._hearsay = Hearsay(connection)
         super().__init__(
-            AsyncpgDriver(connection),  # type: ignore[arg-type]  # it asks for a connection of any record type
+            self._hearsay,
             qbe=QueryBuilderEnvironment(SETTINGS),
             qbq=QueryQueueBuilder(SETTINGS),
             qbs=QuerySchedulerBuilder(SETTINGS),
         )
         self.owner: QueueManagerId | None = None
+
+    async def dequeue(self, *args: Any, **kwargs: Any) -> list[Job]:
+        """Claim what there is."""
+        self._hearsay.looks()
+        return await super().dequeue(*args, **kwargs)
 
     async def log_jobs(self, job_status: list[tuple[Job, JOB_STATUS, TracebackRecord | None]]) -> None:
         """Take what is finished off the queue."""

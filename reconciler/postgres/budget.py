@@ -11,6 +11,7 @@ from reconciler.postgres.together import Together
 
 _RESERVE = "SELECT * FROM reconciler.reserve_slots($1, $2, $3, $4, $5)"
 _HOLD = "SELECT reconciler.hold_requests($1, $2)"
+_PAUSES = "SELECT holds FROM reconciler.request_budget WHERE client_key = $1"
 
 _SECOND_S, _MINUTE_S = 1.05, 60.5
 """The windows as they are kept: a little longer, since a request reaches Cronofy a little later than it may start, and
@@ -45,17 +46,27 @@ class SharedBudget:
         self._pool = pool
         self._key = client_key(client_id)
         self._pace = pace_of(per_second, per_minute)
-        self._holds = 0
+        self._own = self._on_record = self._heard = 0
+        self._looked = -1
         self._reserve = Together(self._ask)
-
-    @property
-    def holds_heard(self) -> int:
-        """How many pauses any process has asked for since this one began."""
-        return self._holds
+        self._look = Together(self._ask_for_pauses)
 
     def hear_hold(self, client_key: str) -> None:
-        """Another process, or this one, has asked for a pause."""
-        self._holds += int(client_key == self._key)
+        """Somebody says that a pause was asked for. Anybody in the database can: it is a reason to look, once."""
+        self._heard += int(client_key == self._key)
+
+    async def pauses(self) -> int:
+        """See `ports.Budget`. Looked up only where something was heard since, together for all who ask."""
+        if self._heard != self._looked:
+            await self._look(None)
+        return self._own + self._on_record
+
+    async def _ask_for_pauses(self, asked: Sequence[None]) -> Sequence[None]:
+        heard = self._heard
+        with speaking_plainly():
+            self._on_record = await self._pool.fetchval(_PAUSES, self._key) or 0
+        self._looked = heard
+        return asked
 
     async def reserve(self, cost: int) -> float:
         """Seconds to wait before starting `cost` requests."""
@@ -69,6 +80,6 @@ class SharedBudget:
 
     async def hold(self, seconds: float) -> None:
         """Stop everybody for so long."""
-        self._holds += 1
+        self._own += 1  # known before it is on record, and once more after: who waits here lets no moment pass
         with speaking_plainly():
             await self._pool.execute(_HOLD, self._key, seconds)

@@ -24,7 +24,7 @@ from reconciler.domain.notice import Addressee
 from reconciler.domain.run import RunClosed, RunRow
 from reconciler.pgqueuer.claims import Claims, GuardedBudget
 from reconciler.pgqueuer.engine import PgQueuerEngine
-from reconciler.pgqueuer.queue import OwnedQueries, entrypoint
+from reconciler.pgqueuer.queue import CHANNEL, OwnedQueries, entrypoint
 from reconciler.pipeline.engine import LocalEngine
 from reconciler.ports import AccountUnreadable, ApiUnreachable, Engine, Intent, LocksLost, RunStopped, SafetyLimits
 from reconciler.postgres.case_store import Fence, PostgresCases
@@ -584,6 +584,27 @@ async def test_a_run_whose_queue_was_cancelled_stops(pair: tuple[Process, Proces
     await connection.close()
     assert await states(one.pool, run_id) == {"done": len(one.worked), "todo": 40 - len(one.worked)}
     assert len(one.worked) <= 10
+
+
+async def test_what_a_stranger_says_on_the_queues_channel_ends_nothing(
+    pair: tuple[Process, Process], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever may connect may notify: that units are cancelled, that there is news, or anything else."""
+    one, _ = pair
+    run_id, names = await started(pair, 20)
+    cancel = {"type": "cancellation_event", "channel": CHANNEL, "sent_at": "2026-01-01T00:00:00Z", "ids": [*range(100)]}
+    news = {**cancel, "type": "table_changed_event", "operation": "insert", "table": "pgqueuer"}
+
+    async def work(unit: Unit) -> None:
+        for what in (json.dumps(cancel), json.dumps(news), "no JSON\nat all", ""):
+            await one.pool.execute("SELECT pg_notify($1, $2)", CHANNEL, what)
+        await one.record(unit)
+
+    await one.work(run_id, work=work)
+    assert sorted(one.worked) == names
+    assert await states(one.pool, run_id) == {"done": 20}
+    assert await one.pool.fetch("SELECT FROM reconciler_queue.pgqueuer_log WHERE status = 'canceled'") == []
+    assert capfd.readouterr().err == ""
 
 
 async def test_units_that_lost_their_place_in_the_queue_get_it_back(pair: tuple[Process, Process]) -> None:

@@ -22,9 +22,11 @@ from hypothesis import strategies as st
 from reconciler.cronofy import limits
 from reconciler.cronofy.pacing import Pacer
 from reconciler.cronofy.retry import ATTEMPTS
+from reconciler.ports import AccountUnreadable
 from reconciler.postgres.budget import SharedBudget, pace_of
 from reconciler.postgres.locks import Locks
 from reconciler.postgres.pool import Pool, open_pool
+from reconciler.postgres.status_reader import client_key
 from reconciler.simulator.limits import Limits
 from reconciler.simulator.settings import Settings
 from tests.acceptance.program import fresh_database, query
@@ -428,7 +430,7 @@ async def test_a_pause_reaches_those_who_wait_in_another_process(database: str) 
 
         def hear(key: str) -> None:
             budget.hear_hold(key)
-            if budget.holds_heard:
+            if key == client_key("shared"):
                 heard.set()
 
         slept: list[float] = []
@@ -450,6 +452,54 @@ async def test_a_pause_reaches_those_who_wait_in_another_process(database: str) 
     assert slept[0] < 1
     assert 4 < slept[1] <= 5.1
     assert query(database, "SELECT holds FROM reconciler.request_budget WHERE holds <> 1") == []
+
+
+async def test_what_is_heard_without_being_on_record_is_no_pause(database: str) -> None:
+    """Anybody in the database may say that there is one, as often as they like."""
+    told = 0
+
+    async with open_pool(database, 2) as pool:
+        budget = SharedBudget(pool, "shared", 1, 60)
+        locks = await Locks.open(database)
+        heard = asyncio.Event()
+
+        def hear(key: str) -> None:
+            nonlocal told
+            told += 1
+            budget.hear_hold(key)
+            if told == 101:
+                heard.set()
+
+        slept: list[float] = []
+
+        async def sleep(seconds: float) -> None:
+            slept.append(seconds)
+            for _ in range(100):  # equal ones of one transaction would be merged
+                query(database, "SELECT pg_notify('reconciler_hold', %s)", client_key("shared"))
+            await heard.wait()
+
+        try:
+            await locks.listen_for_holds(hear)
+            await budget.hold(0.5)
+            pacer = Pacer(budget, FakeMeter(), sleep, lambda: 0.0)
+            before = await pacer.pauses()
+            assert await pacer.pace("upsert", give_way=True)
+            assert await pacer.pauses() == before
+        finally:
+            await locks.close()
+    assert (len(slept), told) == (1, 101)
+
+
+async def test_pauses_without_end_keep_no_request_waiting_without_end() -> None:
+    budget = FakeBudget()
+
+    async def sleep(seconds: float) -> None:
+        budget.waits.append(1.0)
+        await budget.hold(seconds)
+
+    budget.waits.append(1.0)
+    with pytest.raises(AccountUnreadable, match="100 pauses"):
+        await Pacer(budget, FakeMeter(), sleep, lambda: 0.0).pace("events")
 
 
 async def test_a_database_that_is_far_away_makes_nobody_miss_a_place() -> None:
