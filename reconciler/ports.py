@@ -60,6 +60,10 @@ class LocksLost(DatabaseUnreachable):
         )
 
 
+class KeyTaken(Exception):
+    """Another process has begun the run of this key in the same moment."""
+
+
 class StillWriting(DatabaseUnreachable):
     """A run cannot be closed: a transaction that writes for it neither goes on nor ends."""
 
@@ -337,6 +341,18 @@ class CaseStore(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A session of the database that holds a name. Anybody who may connect can: what else it may do tells who it is.
+
+    `fellow`: its login may write the books of runs, so it may be a process of ours. `run`: it has a run in hand.
+    """
+
+    session: str
+    fellow: bool
+    run: bool
+
+
 class Locks(Protocol):
     """Names held by one process at a time; they are free again when it ends, however it ends."""
 
@@ -352,6 +368,10 @@ class Locks(Protocol):
 
     async def leave(self, name: str) -> None:
         """Give back a name that was joined."""
+        ...
+
+    async def holder(self, name: str) -> Holder | None:
+        """Who holds a name beside this process; one of ours where there are several, null where nobody does."""
         ...
 
     async def taken_within(self, name: str, company: str) -> bool:
@@ -407,7 +427,13 @@ class RunLedger(Protocol):
         """The run of a key and its status, if there is one."""
         ...
 
-    async def start(self, run: RunRow, entry: AuditEntry) -> None: ...
+    async def start(self, run: RunRow, entry: AuditEntry) -> None:
+        """Open a run's books.
+
+        Raises:
+            KeyTaken: there is a run of its key.
+        """
+        ...
 
     async def resume(self, run_id: UUID) -> None:
         """Take over a run whose process is gone."""
@@ -437,8 +463,8 @@ class RunLedger(Protocol):
         """The next units to do, soonest deadline first."""
         ...
 
-    async def skip(self, unit: Unit) -> None:
-        """Leave a unit to the run that has its account in hand."""
+    async def skip(self, unit: Unit, why: UnitError | None = None) -> None:
+        """Leave a unit to the run that has its account in hand; `why` not, where it is no run."""
         ...
 
     async def spent(self, unit: Unit, counts: Counts) -> None:

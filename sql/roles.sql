@@ -43,3 +43,10 @@ GRANT USAGE ON SCHEMA reconciler_queue TO reconciler_worker, reconciler_console;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA reconciler_queue TO reconciler_worker;
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA reconciler_queue TO reconciler_worker;
 GRANT SELECT ON ALL TABLES IN SCHEMA reconciler_queue TO reconciler_console;
+
+-- Whoever may connect may notify on any channel and take any advisory lock, and every login of the server may unless it is
+-- said otherwise (docs/database.md, "Others in the same database"). Each application that uses the database needs the second
+-- line then; name the database and uncomment:
+-- REVOKE CONNECT, TEMPORARY ON DATABASE name FROM PUBLIC;
+-- GRANT CONNECT ON DATABASE name TO reconciler_worker, reconciler_console, your_application;
+-- REVOKE CREATE ON SCHEMA public FROM PUBLIC;

@@ -297,6 +297,33 @@ BEGIN
 END
 $function$;
 
+CREATE OR REPLACE FUNCTION reconciler.lock_among_ours(p_name text, p_shared boolean)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+DECLARE
+    number bigint := hashtextextended('reconciler:' || p_name, 0);
+    ours boolean;
+BEGIN
+    IF (CASE WHEN p_shared THEN pg_try_advisory_xact_lock_shared(number) ELSE pg_try_advisory_xact_lock(number) END) THEN
+        RETURN;
+    END IF;
+    SELECT bool_or(coalesce(has_any_column_privilege(a.usesysid, 'reconciler.runs', 'UPDATE'), false)) INTO ours
+    FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+    WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND l.pid <> pg_backend_pid()
+      AND (l.mode = 'ExclusiveLock' OR NOT p_shared)
+      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+      AND (l.classid::bigint << 32 | l.objid::bigint) = number;
+    IF NOT ours THEN
+        RETURN;
+    ELSIF p_shared THEN
+        PERFORM pg_advisory_xact_lock_shared(number);
+    ELSE
+        PERFORM pg_advisory_xact_lock(number);
+    END IF;
+END
+$function$;
+
 CREATE OR REPLACE FUNCTION reconciler.lock_request_budget(p_client text)
  RETURNS reconciler.request_budget
  LANGUAGE plpgsql
@@ -410,7 +437,7 @@ CREATE OR REPLACE FUNCTION reconciler.session_holds(p_session integer, p_name te
  RETURNS boolean
  LANGUAGE sql
 AS $function$
-    SELECT pg_advisory_xact_lock_shared(hashtextextended('reconciler:writes:' || p_name, 0));
+    SELECT reconciler.lock_among_ours('writes:' || p_name, true);
     SELECT EXISTS (
         SELECT FROM pg_locks
         WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND pid = p_session

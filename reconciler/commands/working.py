@@ -15,6 +15,7 @@ from reconciler.config import Settings
 from reconciler.domain.casework import Scope, UnitResult
 from reconciler.domain.plural import many
 from reconciler.domain.run import RunRow
+from reconciler.pipeline.engine import BARRED
 from reconciler.pipeline.run import Means, RunEnd, RunOrder, run
 from reconciler.ports import WrongConfiguration
 from reconciler.reporting.progress import Bar
@@ -86,6 +87,24 @@ async def work(settings: Settings, options: RunOptions, worker: Worker, stop: as
         return await run(order, means, stop)
 
 
+def _tell_of_left(end: RunEnd) -> None:
+    barred = [error["message"] for error in end.summary["errors"] if error["kind"] == BARRED]
+    if barred:
+        others = f" (and so it is with {len(barred) - 1} more)" if barred[1:] else ""
+        complain(f"{many(len(barred), 'account')} left, and due: {barred[0]}{others}")
+    if left := end.summary["accounts"]["left"] - len(barred):
+        accounts, they = ("account is", "it") if left == 1 else ("accounts are", "them")
+        complain(f"{left} {accounts} in another run's hands, which looks after {they}")
+
+
+def _tell_of_failed(end: RunEnd) -> None:
+    if failed := end.summary["accounts"]["failed"]:
+        stay = "it stays" if failed == 1 else "they stay"
+        complain(f"{many(failed, 'account')} could not be read or written; {stay} due")
+    elif any(error["kind"] != BARRED for error in end.summary["errors"]):
+        complain("everything was read, but not all could be put into the application's database: see the errors")
+
+
 _A_DAY = timedelta(hours=24)
 
 
@@ -124,9 +143,8 @@ def exit_of(end: RunEnd, kept: str) -> Exit:
         if end.summary["accounts"]["done"] and not isinstance(end.stopped_by, WrongConfiguration):
             return Exit.STOPPED
         return exit_code_of(end.stopped_by)
-    if (left := end.summary["accounts"]["left"]) and end.status not in {"stopped", "refused"}:
-        accounts, they = ("account is", "it") if left == 1 else ("accounts are", "them")
-        complain(f"{left} {accounts} in another run's hands, which looks after {they}")
+    if end.status not in {"stopped", "refused"}:
+        _tell_of_left(end)
     match end.status:
         case "stopped":
             complain("stopped early; the rest stays due")
@@ -135,14 +153,7 @@ def exit_of(end: RunEnd, kept: str) -> Exit:
             complain(f"refused: {end.refusal}; the repairs held back are kept: reconciler {kept}")
             return Exit.REFUSED
         case "partial":
-            failed = end.summary["accounts"]["failed"]
-            stay = "it stays" if failed == 1 else "they stay"
-            if failed:
-                complain(f"{many(failed, 'account')} could not be read or written; {stay} due")
-            else:
-                complain(
-                    "everything was read, but not all could be put into the application's database: see the errors"
-                )
+            _tell_of_failed(end)
             return Exit.PARTIAL
         case _:
             return Exit.DONE

@@ -41,7 +41,8 @@ class RunClosed:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """A run's units, counted. `remaining` were not worked: stopped before (`todo`), or in another run's hands.
+    """A run's units, counted. `remaining` were not worked: stopped before (`todo`), in another run's hands, or kept
+    from us by somebody who is no run.
 
     `read`: the events that a listing answered for, each once however often it was looked at. `errors`: units with
     an error, those included of which the rest was done.

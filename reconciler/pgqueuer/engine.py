@@ -15,7 +15,7 @@ from pgqueuer.qm import QueueManager
 from reconciler.domain.casework import Unit
 from reconciler.pgqueuer.claims import Claims
 from reconciler.pgqueuer.queue import AT_ONCE, CHANNEL, OwnedQueries, entrypoint, unit_of
-from reconciler.pipeline.engine import DRAIN_S
+from reconciler.pipeline.engine import DRAIN_S, barred
 from reconciler.ports import Locks, Reopened, Stop, TurnGivenUp
 from reconciler.postgres.failures import repeated, speaking_plainly
 from reconciler.postgres.pool import Connection, Pool, open_connection
@@ -261,7 +261,7 @@ class _Shift:
         elif await locks.taken_within(name, f"run:{unit.run_id}"):
             await self._work(unit)  # whoever of this run has it fell silent and lost its claim: the fence keeps it out
         else:
-            await self._e._ledger.skip(unit)
+            await self._e._ledger.skip(unit, await barred(unit, locks))
 
 
 def _failure_of(task: "asyncio.Task[None]") -> BaseException | None:

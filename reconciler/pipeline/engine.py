@@ -5,12 +5,19 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from uuid import UUID
 
-from reconciler.domain.casework import Unit
+import structlog
+
+from reconciler.domain.casework import Unit, UnitError
 from reconciler.ports import Locks, Reopened, RunLedger, Stop, TurnGivenUp
 
 _PAGE = 200
 DRAIN_S = 20.0
 """How long units in flight may take to end after a stop."""
+
+BARRED = "barred"
+"""The kind of error of an account that somebody keeps from us who is no run."""
+
+log = structlog.get_logger()
 
 Work = Callable[[Unit], Awaitable[None]]
 
@@ -62,7 +69,7 @@ class LocalEngine:
     async def _one(self, unit: Unit, work: Work) -> None:
         name = f"account:{unit.account_id}"
         if not await self._locks.take(name):
-            await self._ledger.skip(unit)
+            await self._ledger.skip(unit, await barred(unit, self._locks))
             return
         try:
             await work(unit)
@@ -75,6 +82,16 @@ class LocalEngine:
 
     async def forget(self, run_id: UUID) -> None:
         """Nothing is kept."""
+
+
+async def barred(unit: Unit, locks: Locks) -> UnitError | None:
+    """Why a unit is left whose account's lock is held; null where another run has it, which looks after it."""
+    holder = await locks.holder(f"account:{unit.account_id}")
+    if holder is None or holder.run:
+        return None
+    why = f"{holder.session} holds this account's lock, and has no run in hand: look what it is, or end it"
+    log.warning("account left", account_id=unit.account_id, kind=BARRED, why=why)
+    return UnitError(BARRED, why)
 
 
 async def _until_drained(work: Awaitable[None], stop: Stop, drain_s: float) -> None:

@@ -6,7 +6,7 @@ concludes, the others wait for its books. Who is still there, the locks tell; wh
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,6 +17,7 @@ from reconciler.domain.audit import AuditEntry, AuditTag
 from reconciler.domain.casework import Unit
 from reconciler.domain.run import RunRow, Totals, summary
 from reconciler.pipeline.conclude import Seen, infer_outages, judge_held, resolve_spent_notices
+from reconciler.pipeline.doors import LOOK_S, AlreadyDone, at_the_door, have_the_key, is_a_strangers, under_way
 from reconciler.pipeline.guide import freely
 from reconciler.pipeline.tools import Tools
 from reconciler.pipeline.unit import landed, work_unit
@@ -24,6 +25,7 @@ from reconciler.ports import (
     ApiUnreachable,
     DatabaseUnreachable,
     Engine,
+    KeyTaken,
     Locks,
     LocksLost,
     RunLedger,
@@ -31,18 +33,11 @@ from reconciler.ports import (
     StillWriting,
 )
 
+__all__ = ["AlreadyDone", "Means", "RunEnd", "RunOrder", "run"]
+
 log = structlog.get_logger()
 
 FINISHED = frozenset({"completed", "partial", "refused"})
-
-JOIN_S = 60.0
-"""How long to wait for whoever is planning the run of a key."""
-_LOOK_S = 0.2
-"""How often to look whether another process is through."""
-
-
-class AlreadyDone(Exception):
-    """The run of this key is finished, or under way in another process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,35 +126,14 @@ def _set_after(stop: asyncio.Event, delay: timedelta | None) -> asyncio.TimerHan
 
 async def _begin(row: RunRow, means: Means) -> RunRow:
     """Begin a run that is this process's alone, or take over one that was left."""
-    if row.run_key is not None and not await means.locks.take(f"run-key:{row.run_key}"):
-        raise _under_way(row)
+    await have_the_key(row.run_key, means.locks)
     return await _opened(row, means, means.locks.take)
 
 
 async def _join(row: RunRow, means: Means) -> RunRow:
     """Begin a run that others may join, or join it."""
-    async with _at_the_door(row, means):
+    async with at_the_door(row.run_key, means.locks):
         return await _opened(row, means, means.locks.join)
-
-
-def _under_way(row: RunRow) -> AlreadyDone:
-    return AlreadyDone(f"the run of key {row.run_key!r} is under way in another process")
-
-
-@contextlib.asynccontextmanager
-async def _at_the_door(row: RunRow, means: Means) -> AsyncIterator[None]:
-    """Hold the run key: while that lasts nobody else begins, joins or leaves the run."""
-    name = f"run-key:{row.run_key}"
-    loop = asyncio.get_running_loop()
-    give_up = loop.time() + JOIN_S
-    while not await means.locks.take(name):
-        if loop.time() > give_up:
-            raise _under_way(row)
-        await asyncio.sleep(_LOOK_S / 2)
-    try:
-        yield
-    finally:
-        await asyncio.shield(means.locks.release(name))
 
 
 async def _opened(row: RunRow, means: Means, hold: Callable[[str], Awaitable[bool]]) -> RunRow:
@@ -174,7 +148,10 @@ async def _opened(row: RunRow, means: Means, hold: Callable[[str], Awaitable[boo
             run_id=row.run_id,
             after={"scope": dict(row.scope), "dry_run": row.dry_run, "reason": row.reason, "policy": dict(row.policy)},
         )
-        await ledger.start(row, entry)
+        try:
+            await ledger.start(row, entry)
+        except KeyTaken:
+            return await _opened(row, means, hold)
         return row
     if existing[0].dry_run != row.dry_run:  # a dry run that goes on in earnest would write under books that deny it
         kind = "a dry run" if existing[0].dry_run else "no dry run"
@@ -182,8 +159,8 @@ async def _opened(row: RunRow, means: Means, hold: Callable[[str], Awaitable[boo
     asked, (row, status) = row, existing
     if status in FINISHED and not (status == "partial" and (await ledger.totals(row.run_id)).remaining):
         raise AlreadyDone(f"the run of key {row.run_key!r} is already finished ({status})")
-    if not await hold(f"run:{row.run_id}"):
-        raise _under_way(row)
+    if not await hold(name := f"run:{row.run_id}"):
+        raise await under_way(row.run_key, name, means.locks)
     if _names(asked) != _names(row):
         log.warning("a run goes on with the scope it was begun with", run_key=row.run_key, scope=dict(row.scope))
     if status != "running" or not means.engine.shared:
@@ -304,11 +281,12 @@ async def _end_together(
     """End a shared run: one process concludes it when all is done, or who leaves last; the others go by its books."""
     name = f"run-end:{row.run_id}"
     while stopped_by is None:
-        if await means.locks.take(name):
+        if (taken := await means.locks.take(name)) or await is_a_strangers(name, means.locks):
             try:
                 end = await _ended(row, means) or await _conclude_for_all(order, row, means, stop)
             finally:
-                await asyncio.shield(means.locks.release(name))
+                if taken:
+                    await asyncio.shield(means.locks.release(name))
             if end is None:
                 break
             return end
@@ -317,7 +295,7 @@ async def _end_together(
         if stop.is_set():
             break
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_LOOK_S):
+            async with asyncio.timeout(LOOK_S):
                 await stop.wait()
     return await _leave(row, means, stopped_by)
 
@@ -355,7 +333,7 @@ async def _conclude_for_all(order: RunOrder, row: RunRow, means: Means, stop: as
 
 async def _leave(row: RunRow, means: Means, stopped_by: RunStopped | None) -> RunEnd:
     """Leave a run with work left. Who is the last to leave closes its books; the others only say how it stands."""
-    async with _at_the_door(row, means):
+    async with at_the_door(row.run_key, means.locks):
         name = f"run:{row.run_id}"
         if await means.locks.take(name):  # beside this process's own hold there is nobody's
             try:

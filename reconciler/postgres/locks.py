@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import Callable, Sequence
 
-from reconciler.postgres.failures import speaking_plainly
+from reconciler.ports import Holder
+from reconciler.postgres.failures import session_words, speaking_plainly
 from reconciler.postgres.pool import Connection, open_connection
 from reconciler.postgres.statements import statements
 from reconciler.postgres.together import Together
@@ -57,6 +58,15 @@ class Locks:
         """Give a lock back that was joined."""
         await self._wish(("leave", name))
 
+    async def holder(self, name: str) -> Holder | None:
+        """Who holds a lock beside this process."""
+        with speaking_plainly():
+            async with self._one_at_a_time:
+                row = await self._connection.fetchrow(_SQL["holder"], _full(name))
+        if row is None:
+            return None
+        return Holder(session_words(row["pid"], row["login"], row["application"]), row["fellow"], row["run"])
+
     async def taken_within(self, name: str, company: str) -> bool:
         """Whether a lock is taken by a process that has joined `company`."""
         with speaking_plainly():
@@ -71,7 +81,11 @@ class Locks:
                 return [row["granted"] for row in await self._connection.fetch(_SQL["locks"], verbs, names)]
 
     async def listen_for_holds(self, heard: Callable[[str], None]) -> None:
-        """Call `heard` with the client's key whenever a process asks all to pause."""
+        """Call `heard` with the client's key whenever somebody says that all are to pause.
+
+        It ends with the connection, and so do the locks, without which nothing is written any more: no test is needed
+        of whether it still hears.
+        """
 
         def on_notify(_connection: object, _pid: int, _channel: str, payload: object) -> None:
             heard(str(payload))

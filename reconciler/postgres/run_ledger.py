@@ -9,10 +9,10 @@ from uuid import UUID
 import asyncpg
 
 from reconciler.domain.audit import AuditEntry, AuditTag
-from reconciler.domain.casework import Counts, Unit, added
+from reconciler.domain.casework import Counts, Unit, UnitError, added
 from reconciler.domain.ids import AccountId
 from reconciler.domain.run import ProviderShare, RunClosed, RunRow, Totals, summary
-from reconciler.ports import DatabaseUnreachable, LocksLost, Reopened, StillWriting
+from reconciler.ports import DatabaseUnreachable, KeyTaken, LocksLost, Reopened, StillWriting
 from reconciler.postgres import audit_log
 from reconciler.postgres.due import DueFilter
 from reconciler.postgres.failures import repeated, speaking_plainly
@@ -69,12 +69,14 @@ class RunLedger:
 
     @repeated
     async def start(self, run: RunRow, entry: AuditEntry) -> None:
-        """Open a run's books."""
+        """See `ports.RunLedger.start`."""
         async with self._writing(run.run_id) as connection:
-            await connection.execute(
+            begun = await connection.fetchval(
                 _SQL["start"], run.run_id, run.run_key, run.trigger, run.reason, dict(run.scope), run.dry_run,
                 run.started_at, dict(run.policy),
             )  # fmt: skip
+            if begun is None:
+                raise KeyTaken
             await audit_log.append(connection, [entry])
 
     @repeated
@@ -128,10 +130,11 @@ class RunLedger:
         return [_unit(run_id, row) for row in rows]
 
     @repeated
-    async def skip(self, unit: Unit) -> None:
-        """Leave a unit to the run that has its account in hand."""
+    async def skip(self, unit: Unit, why: UnitError | None = None) -> None:
+        """See `ports.RunLedger.skip`."""
         async with self._writing(unit.run_id) as connection:
-            await connection.execute(_SQL["skip_unit"], unit.run_id, unit.account_id)
+            kind, message = (why.kind, why.message) if why else (None, None)
+            await connection.execute(_SQL["skip_unit"], unit.run_id, unit.account_id, kind, message)
 
     @repeated
     async def spent(self, unit: Unit, counts: Counts) -> None:

@@ -2,7 +2,9 @@
 
 -- name: start
 INSERT INTO reconciler.runs (run_id, run_key, trigger, reason, scope, dry_run, started_at, policy)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8);
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+ON CONFLICT (run_key) DO NOTHING
+RETURNING true;
 
 -- name: of_key
 SELECT run_id, run_key, trigger, reason, scope, dry_run, started_at, policy, status
@@ -13,6 +15,11 @@ SELECT run_id, run_key, trigger, reason, scope, dry_run, started_at, policy
 FROM reconciler.runs WHERE status = 'running' ORDER BY started_at;
 
 -- name: resume
+-- Accounts that somebody kept from it are tried again.
+WITH again AS (
+    UPDATE reconciler.run_units SET state = 'todo', error_kind = NULL, error_message = NULL
+    WHERE run_id = $1 AND state = 'skipped' AND error_kind IS NOT NULL
+)
 UPDATE reconciler.runs SET status = 'running', finished_at = NULL WHERE run_id = $1;
 
 -- name: ended
@@ -48,7 +55,7 @@ UPDATE reconciler.runs SET planned_at = now() WHERE run_id = $1;
 -- name: one_plans
 -- Any number of processes may plan a run at once, one of them does. No row is locked for it: whoever queues units waits for
 -- those who complete them, and these for the run's counters. With this memory a million states are hashed without files.
-SELECT pg_advisory_xact_lock(hashtextextended('reconciler:plan:' || $1::uuid, 0)), 
+SELECT reconciler.lock_among_ours('plan:' || $1::uuid, false),
        set_config('work_mem', greatest(65536, setting::int) || 'kB', true)
 FROM pg_settings WHERE name = 'work_mem';
 
@@ -98,7 +105,7 @@ FROM pg_settings WHERE name = 'idle_in_transaction_session_timeout';
 
 -- name: no_more_writes
 -- First of all in the transaction that closes a run's books: waits for whatever is being written for it.
-SELECT pg_advisory_xact_lock(hashtextextended('reconciler:writes:run:' || $1::uuid, 0));
+SELECT reconciler.lock_among_ours('writes:run:' || $1::uuid, false);
 
 -- name: finish
 -- What is still held back stays due; evidence that is old by the time the run is resumed must decide nothing.
@@ -106,7 +113,8 @@ WITH released AS (DELETE FROM reconciler.run_held WHERE run_id = $1)
 UPDATE reconciler.runs SET status = $2, finished_at = $3, summary = $4 WHERE run_id = $1;
 
 -- name: skip_unit
-UPDATE reconciler.run_units SET state = 'skipped' WHERE run_id = $1 AND account_id = $2 AND state = 'todo';
+UPDATE reconciler.run_units SET state = 'skipped', error_kind = $3, error_message = $4
+WHERE run_id = $1 AND account_id = $2 AND state = 'todo';
 
 -- name: begun_unit
 SELECT counts FROM reconciler.run_units WHERE run_id = $1 AND account_id = $2 FOR UPDATE;

@@ -26,7 +26,16 @@ from reconciler.pgqueuer.claims import Claims, GuardedBudget
 from reconciler.pgqueuer.engine import PgQueuerEngine
 from reconciler.pgqueuer.queue import CHANNEL, OwnedQueries, entrypoint
 from reconciler.pipeline.engine import LocalEngine
-from reconciler.ports import AccountUnreadable, ApiUnreachable, Engine, Intent, LocksLost, RunStopped, SafetyLimits
+from reconciler.ports import (
+    AccountUnreadable,
+    ApiUnreachable,
+    Engine,
+    Intent,
+    KeyTaken,
+    LocksLost,
+    RunStopped,
+    SafetyLimits,
+)
 from reconciler.postgres.case_store import Fence, PostgresCases
 from reconciler.postgres.due import DueFilter
 from reconciler.postgres.locks import Locks
@@ -558,6 +567,14 @@ async def test_a_unit_done_before_its_worker_died_is_not_worked_again(pair: tupl
     )
     await other.work(run_id)
     assert other.worked == [names[1]]
+
+
+async def test_a_key_has_one_run_whoever_begins_it(pair: tuple[Process, Process]) -> None:
+    one, other = pair
+    await a_run(one)
+    with pytest.raises(KeyTaken):
+        await a_run(other)
+    assert len(await one.pool.fetch("SELECT run_id FROM reconciler.runs")) == 1
 
 
 async def test_a_run_whose_queue_was_cancelled_stops(pair: tuple[Process, Process], database: str) -> None:
