@@ -12,7 +12,7 @@ import asyncpg
 from reconciler.ports import DatabaseUnreachable, TransactionUndone, WrongConfiguration
 from reconciler.postgres.address import SETTING, check_address
 
-TRIES = 8
+TRIES = 6
 """How often a transaction is carried out that Postgres undoes for another's sake."""
 PLACE_IN_CHAIN = "audit_entries_chain_seq_key"
 """The constraint that keeps two writers from the same place of a chain."""
