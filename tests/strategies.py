@@ -69,6 +69,7 @@ founds = st.builds(
     st.just("start"),
     st.just("end"),
     st.none() | st.just("evt_external_1"),
+    times_differ=seldom,
 )
 read_backs: st.SearchStrategy[ReadBack] = st.one_of(
     founds,
@@ -81,7 +82,12 @@ read_backs: st.SearchStrategy[ReadBack] = st.one_of(
 """Every kind of reading; about half of them found."""
 
 bodies = st.builds(
-    StoredBody, st.sampled_from(BodyState), st.none() | event_times, st.none() | event_times, st.sampled_from(ZONES)
+    StoredBody,
+    st.sampled_from(BodyState),
+    st.none() | event_times,
+    st.none() | event_times,
+    st.sampled_from(ZONES),
+    recurs=seldom,
 )
 usable_bodies = st.builds(StoredBody, st.just(BodyState.USABLE), ahead.map(Instant), ahead.map(Instant))
 conferencing_profiles = st.builds(

@@ -50,7 +50,8 @@ class BodyState(StrEnum):
 class StoredBody:
     """What a decision needs to know of the body that the application last wrote; the rest stays unread.
 
-    `summary_digest` tells whether the calendar shows this very body; it is no evidence of a cause.
+    `summary_digest` tells whether the calendar shows this very body; it is no evidence of a cause. `recurs`: it says
+    how the event repeats.
     """
 
     state: BodyState
@@ -58,6 +59,7 @@ class StoredBody:
     end: EventTime | None = None
     tzid: str | None = None
     summary_digest: str | None = field(default=None, compare=False)
+    recurs: bool = False
 
 
 def summary_digest(summary: object) -> str | None:

@@ -3,13 +3,13 @@
 Evidence is what the audit trail stores: join URLs, relink URLs, tokens and bodies are deliberately not part of it.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from reconciler.domain.event import Absent, Assigned, Conferencing, Pending, StoredBody
 from reconciler.domain.ids import ProfileId
 from reconciler.domain.roster import ConferencingProfile
-from reconciler.domain.times import EventTime
+from reconciler.domain.times import EventTime, same_time, starts_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,8 @@ class Found:
 
     `event_uid` is Cronofy's own id of it, where the listing says it: no rule asks for it, support does.
     `summary_digest` is as in `StoredBody`. `pushed_at`: it was not read but pushed, and received then.
+    `times_differ`: entries at different times were listed under its key, and these are the latest. `repeats`: the
+    listing says that it is one of several; whoever reads looks for the others.
     """
 
     conferencing: Conferencing
@@ -30,6 +32,18 @@ class Found:
     event_uid: str | None = None
     summary_digest: str | None = field(default=None, compare=False)
     pushed_at: datetime | None = None
+    times_differ: bool = False
+    repeats: bool = field(default=False, compare=False)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it is deleted or cancelled."""
+        return self.deleted or self.cancelled
+
+    @property
+    def is_linked(self) -> bool:
+        """Whether it has a link."""
+        return isinstance(self.conferencing, Assigned)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +69,42 @@ class Unauthorized:
 
 
 ReadBack = Found | NotListed | Unreadable | Unauthorized
+
+
+def together(one: Found | Unreadable, other: Found | Unreadable) -> Found | Unreadable:
+    """Two entries that were listed under one key, as one: the safest of what they may mean.
+
+    They may be occurrences of a series, copies of one event, or the event before and after a change that came while
+    its pages were read; a listing does not tell which. So a link on either is a link, also where a newer copy has none:
+    at worst an event is left alone that lost its link this moment. It is gone, or past, only if both are: the times
+    are the latest of those that are not gone. One that cannot be read may have had a link, and may not be gone. Where
+    both would do, `other` stands.
+    """
+    if isinstance(one, Unreadable) or isinstance(other, Unreadable):
+        return next(
+            (
+                replace(e, times_differ=True)
+                for e in (other, one)
+                if isinstance(e, Found) and e.is_linked and not e.is_gone
+            ),
+            other if isinstance(other, Unreadable) else one,
+        )
+    latest_first = sorted((other, one), key=lambda e: starts_by(e.start), reverse=True)
+    standing = next((e for e in latest_first if not e.is_gone), None)
+    return replace(
+        standing or latest_first[0],
+        conferencing=min((other.conferencing, one.conferencing), key=lambda c: _SAFEST_FIRST.index(type(c))),
+        deleted=standing is None and (one.deleted or other.deleted),
+        cancelled=standing is None and (one.cancelled or other.cancelled),
+        times_differ=one.times_differ
+        or other.times_differ
+        or not (same_time(one.start, other.start) and same_time(one.end, other.end)),
+        repeats=one.repeats or other.repeats,
+    )
+
+
+_SAFEST_FIRST = (Assigned, Pending, Absent)
+"""What is not written; what somebody else may still finish; what looks finished."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,7 @@ def evidence_json(e: Evidence) -> Json:
             "start": _time_json(e.body.start),
             "end": _time_json(e.body.end),
             "tzid": e.body.tzid,
+            **({"recurs": True} if e.body.recurs else {}),
         },
         "read_back": _read_back_json(e.read_back),
         "repairs": e.repairs,
@@ -90,7 +91,11 @@ def evidence_from(stored: Json) -> Evidence:
         starts_at=datetime.fromisoformat(stored["starts_at"]),
         written_at=datetime.fromisoformat(stored["written_at"]),
         body=StoredBody(
-            BodyState(body["state"]), _time_or_none(body["start"]), _time_or_none(body["end"]), body["tzid"]
+            BodyState(body["state"]),
+            _time_or_none(body["start"]),
+            _time_or_none(body["end"]),
+            body["tzid"],
+            recurs=body.get("recurs", False),
         ),
         read_back=_read_back(stored["read_back"]),
         roster=_roster(roster) if roster is not None else None,
@@ -155,6 +160,7 @@ def _read_back_json(read: ReadBack) -> Json:
                 "end_text": read.end_text,
                 **uid,
                 **pushed,
+                **({"times_differ": True} if read.times_differ else {}),
             }
         case NotListed(times):
             return {"kind": "not_listed", "times": times}
@@ -178,6 +184,7 @@ def _read_back(stored: Json) -> ReadBack:
                 stored["end_text"],
                 stored.get("event_uid"),
                 pushed_at=_moment_or_none(stored.get("pushed_at")),
+                times_differ=stored.get("times_differ", False),
             )
         case "not_listed":
             return NotListed(stored["times"])

@@ -14,7 +14,7 @@ from reconciler.domain.evidence import Evidence, KnownProfile, RosterFact
 from reconciler.domain.ids import DEFAULT, INTEGRATED, RETIRED_8X8, ProfileId, names_profile
 from reconciler.domain.policy import Policy, Substitute
 from reconciler.domain.roster import ConferencingProfile
-from reconciler.domain.times import same_time
+from reconciler.domain.times import day_that_begins, same_time, starts_by
 
 
 class NoticeKind(StrEnum):
@@ -237,12 +237,10 @@ def _repair(finding: Finding, policy: Policy) -> Remedy:
         return Report(_UNUSABLE_BODY[evidence.body.state])
     if evidence.repairs >= policy.max_repairs_per_event:
         return Escalate(f"repaired {evidence.repairs} times without a link")
-    return Reupsert(
-        replacement.profile_id,
-        replacement.provider_name,
-        replacement.change,
-        drift_of(evidence),
-    )
+    drift = drift_of(evidence)
+    if begins_too_early(evidence, drift):
+        return Report("the stored start has passed")
+    return Reupsert(replacement.profile_id, replacement.provider_name, replacement.change, drift)
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,10 +325,31 @@ def _change(before: str | None, after: str | None) -> ProviderChange:
 
 
 def drift_of(evidence: Evidence) -> Drift | None:
-    """Where the person moved the event to, if they did: the calendar's times as against the stored body's."""
-    found, start, end = evidence.found, evidence.body.start, evidence.body.end
-    if found is None or start is None or end is None:
-        return None
-    if same_time(start, found.start) and same_time(end, found.end):
+    """Where the person moved the event to, if they did: the calendar's times as against the stored body's.
+
+    Of an event that repeats, or is listed at several times, that cannot be told: the stored times stand.
+    """
+    found = evidence.found
+    if found is None or found.times_differ or evidence.body.recurs or shown_as_stored(evidence):
         return None
     return Drift(found.start_text, found.end_text)
+
+
+def shown_as_stored(evidence: Evidence) -> bool:
+    """Whether the calendar shows the stored body's times, as far as both are known.
+
+    A whole day may be shown as its midnights: of UTC, of the body's zone, or by the clock of the text itself.
+    """
+    found, start, end = evidence.found, evidence.body.start, evidence.body.end
+    if found is None or start is None or end is None:
+        return True
+    if (start, end) == (day_that_begins(found.start_text), day_that_begins(found.end_text)):
+        return True
+    zones = (None, evidence.body.tzid)
+    return any(same_time(start, found.start, zone) and same_time(end, found.end, zone) for zone in zones)
+
+
+def begins_too_early(evidence: Evidence, drift: Drift | None) -> bool:
+    """Whether a write would give the event a start that has passed: the stored one, which may be a series' first."""
+    start = evidence.body.start
+    return drift is None and start is not None and starts_by(start, evidence.body.tzid) <= evidence.now

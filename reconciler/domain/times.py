@@ -98,12 +98,19 @@ def starts_by(event_time: EventTime, tzid: str | None = None) -> datetime:
     assert_never(event_time)
 
 
-def same_time(one: EventTime, other: EventTime) -> bool:
-    """Whether two event times mean the same, to the second."""
+def same_time(one: EventTime, other: EventTime, tzid: str | None = None) -> bool:
+    """Whether two event times mean the same, to the second. A day means the same as its midnight in `tzid`, or UTC."""
     match one, other:
-        case Instant(a), Instant(b):
-            return abs(a - b) < timedelta(seconds=1)
         case AllDay(a), AllDay(b):
             return a == b
         case _:
-            return False
+            return abs(starts_by(one, tzid) - starts_by(other, tzid)) < timedelta(seconds=1)
+
+
+def day_that_begins(text: str) -> AllDay | None:
+    """The day whose midnight a time shows by its own clock; null where it shows none."""
+    try:
+        shown = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return AllDay(shown.date()) if shown.time() == time() else None

@@ -2,19 +2,19 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from reconciler.domain.audit import AuditEntry, AuditTag
 from reconciler.domain.casework import Unit
-from reconciler.domain.event import Assigned
+from reconciler.domain.cause import calendar_start
 from reconciler.domain.evidence import Found, Unreadable
 from reconciler.domain.evidence_json import evidence_json
 from reconciler.domain.ids import EventKey
 from reconciler.domain.outcome import OUTCOME_NAMES, Applied, InDoubt, Outcome, Unneeded, Unsent
-from reconciler.domain.remedy import REMEDY_NAMES, Reupsert, remedy_json
+from reconciler.domain.remedy import REMEDY_NAMES, Reupsert, drift_of, remedy_json
 from reconciler.pipeline.judge import Judged
-from reconciler.pipeline.read_back import window_for
+from reconciler.pipeline.read_back import window_ahead, window_for
 from reconciler.ports import (
     AccountUnauthorized,
     AccountUnreadable,
@@ -74,11 +74,12 @@ async def repair(
     ]
     recheck = _Recheck(api, store, who, unit, {item.key: item for item, _ in repairs}, now)
     outcomes: dict[EventKey, Outcome] = {item.key: _REWRITTEN for item, _ in repairs}
-    outcomes.update(await _send(api, who, requests, recheck))
+    changed = await _seen_again(requests, recheck)
+    requests = [r for r in requests if r.key not in changed]
+    outcomes |= {**changed, **await _send(api, who, requests, recheck)}
     in_doubt = [r for r in requests if isinstance(outcomes[r.key], InDoubt)]
     if in_doubt:
-        events = {item.key: item.case.event for item, _ in repairs}
-        window = window_for([events[r.key] for r in in_doubt], now)
+        window = _window([recheck.items[r.key] for r in in_doubt], now)
         outcomes.update(await _resolve(api, who, in_doubt, window, outcomes, recheck))
     return outcomes
 
@@ -99,11 +100,11 @@ class _Recheck:
 
     async def by_look(self, keys: Sequence[EventKey]) -> Mapping[EventKey, Outcome]:
         try:
-            window = window_for([self.items[key].case.event for key in keys], self.now)
+            window = _window([self.items[key] for key in keys], self.now)
             listing = await self.api.list_events(self.who, window, wanted=keys, expected=MOST_MANAGED)
         except (AccountUnreadable, AccountUnauthorized) as error:
             return dict.fromkeys(keys, Unsent(str(error), unauthorized=isinstance(error, AccountUnauthorized)))
-        looked = {key: _no_longer(listing.events.get(key), self.items[key]) for key in keys}
+        looked = {key: _no_longer(listing.events.get(key), self.items[key], self.now) for key in keys}
         return {key: why for key, why in looked.items() if why is not None}
 
     async def by_rows(self, keys: Sequence[EventKey]) -> Mapping[EventKey, Outcome]:
@@ -111,18 +112,37 @@ class _Recheck:
         return {key: _REWRITTEN for key in keys if key not in same}
 
 
-def _no_longer(shown: Found | Unreadable | None, item: Judged) -> Outcome | None:
+def _no_longer(shown: Found | Unreadable | None, item: Judged, now: datetime) -> Outcome | None:
     """Why what was to be written must not be written any more, by a later look; null where nothing has changed."""
-    before = item.evidence.found
-    if not isinstance(shown, Found) or before is None:
-        return Unsent("it could not be read again after a pause")
-    if isinstance(shown.conferencing, Assigned):
+    if not isinstance(shown, Found) or item.evidence.found is None:
+        return Unsent("it could not be read again before the write")
+    if shown.is_linked:
         return Unneeded("it has its link by now")
-    if shown.deleted or shown.cancelled:
+    if shown.is_gone:
         return Unneeded("it was deleted in the calendar meanwhile")
-    if (shown.start_text, shown.end_text) != (before.start_text, before.end_text):
+    later = replace(item.evidence, read_back=shown, now=now)
+    if calendar_start(later):
+        return Unneeded("it has started meanwhile")
+    if drift_of(later) != drift_of(item.evidence):
         return Unneeded("it was moved in the calendar meanwhile")
     return None
+
+
+def _window(items: Sequence[Judged], now: datetime) -> Window:
+    """The days that show what these events were judged on."""
+    if any(item.evidence.found is not None and item.evidence.found.times_differ for item in items):
+        return window_ahead(now)
+    return window_for([item.case.event for item in items], now)
+
+
+async def _seen_again(requests: Sequence[UpsertRequest], recheck: _Recheck) -> Mapping[EventKey, Outcome]:
+    """What became of events listed at several times, by one more look: those that are not to be written.
+
+    A listing shows an event twice also where the person moved it while the pages were read, and then the stored times
+    would move it back.
+    """
+    keys = [r.key for r in requests if (found := recheck.items[r.key].evidence.found) and found.times_differ]
+    return await recheck.by_look(keys) if keys else {}
 
 
 async def _send(
@@ -155,9 +175,9 @@ async def _resolve(
     again = []
     for request in in_doubt:
         shown = listing.events.get(request.key)
-        if isinstance(shown, Found) and isinstance(shown.conferencing, Assigned):
+        if isinstance(shown, Found) and shown.is_linked:
             resolved[request.key] = Applied()
-        elif isinstance(shown, Found) and not shown.deleted and not shown.cancelled:
+        elif isinstance(shown, Found) and not shown.is_gone:
             again.append(request)
         else:
             resolved[request.key] = outcomes[request.key]

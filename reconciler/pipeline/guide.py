@@ -8,7 +8,7 @@ from uuid import UUID
 
 from reconciler.domain.cause import Cause
 from reconciler.domain.ids import EventKey, ProfileId
-from reconciler.domain.remedy import ProviderChange, Reupsert, drift_of, remedy_json
+from reconciler.domain.remedy import ProviderChange, Reupsert, begins_too_early, drift_of, remedy_json
 from reconciler.pipeline.judge import Judged
 
 Guide = Callable[[Judged], Judged | None]
@@ -60,7 +60,10 @@ def back(run_id: UUID, changed: Mapping[EventKey, Change]) -> Guide:
             return None
         if (event.profile_id, item.case.written_at) != (change.after, change.written_at):
             return None
-        remedy = Reupsert(change.before, None, ProviderChange.UNKNOWN, drift_of(evidence), undoes=str(run_id))
+        drift = drift_of(evidence)
+        if begins_too_early(evidence, drift):
+            return None
+        remedy = Reupsert(change.before, None, ProviderChange.UNKNOWN, drift, undoes=str(run_id))
         return replace(item, remedy=remedy)
 
     return guide

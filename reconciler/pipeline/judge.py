@@ -11,7 +11,7 @@ from reconciler.domain.evidence import CalendarFact, Evidence, ReadBack, RosterF
 from reconciler.domain.ids import CalendarId, EventKey
 from reconciler.domain.policy import Policy
 from reconciler.domain.pushed import SAME_SERVICE
-from reconciler.domain.remedy import ProviderChange, Remedy, Reupsert, choose, drift_of
+from reconciler.domain.remedy import ProviderChange, Remedy, Reupsert, choose, drift_of, shown_as_stored
 from reconciler.domain.roster import Roster
 from reconciler.domain.shortlist import Wanted
 from reconciler.domain.times import same_time
@@ -134,7 +134,7 @@ def restored(item: Judged) -> Judged:
 def _shown_as_written(evidence: Evidence) -> bool:
     """Whether the calendar shows the summary and the times of the body as it was last written."""
     found, body = evidence.found, evidence.body
-    if found is None or drift_of(evidence) is not None:
+    if found is None or not shown_as_stored(evidence):
         return False
     return None in {found.summary_digest, body.summary_digest} or found.summary_digest == body.summary_digest
 

@@ -7,9 +7,9 @@ from datetime import date, datetime, timedelta
 
 from reconciler.domain.casework import Case
 from reconciler.domain.event import CalendarEvent
-from reconciler.domain.evidence import NotListed, ReadBack
+from reconciler.domain.evidence import Found, NotListed, ReadBack, Unreadable, together
 from reconciler.domain.ids import CalendarId, EventKey
-from reconciler.domain.times import AllDay
+from reconciler.domain.times import AllDay, starts_by
 from reconciler.domain.windows import PAGE_SIZE_GUESS, Days, cheapest_windows, pages
 from reconciler.ports import CalendarApi, Credentials, Density, Listing, Window
 
@@ -37,11 +37,20 @@ class Call:
 
 
 def days_of(event: CalendarEvent, now: datetime) -> Days:
-    """The days, in UTC, that hold an event's start. A whole day may begin on the day before or after, by its zone."""
+    """The days, in UTC, that hold an event's start, or all its starts where it repeats.
+
+    A whole day may begin on the day before or after, by its zone.
+    """
     margin = _DAY if isinstance(event.body.start, AllDay) else timedelta()
     furthest = now.date() + _FURTHEST - _DAY
     first = max((event.starts_at - margin).date(), now.date() - _DAY)
-    return Days(min(first, furthest), min((event.starts_at + margin).date(), furthest))
+    last = furthest if event.body.recurs else min((event.starts_at + margin).date(), furthest)
+    return Days(min(first, furthest), last)
+
+
+def window_ahead(now: datetime) -> Window:
+    """All the days ahead that Cronofy lists."""
+    return Window(now.date() - _DAY, now.date() + _FURTHEST)
 
 
 def window_for(events: Iterable[CalendarEvent], now: datetime) -> Window:
@@ -95,21 +104,41 @@ async def read_back(
     """What Cronofy shows of each event.
 
     The cheapest listings serve them all. Only where these lack an event is everything listed, of all time: an event
-    that the person moved out of the windows is not missing.
+    that the person moved out of the windows is not missing. And only where what they show of one is gone or past, or
+    said to be one of several, are all days ahead listed: an event is over only if all its entries are.
 
     Raises:
         AccountUnauthorized, AccountUnreadable, RunStopped: as `ports.CalendarApi`.
     """
     events = [case.event for case in cases]
     wanted = [event.key for event in events]
-    shown: dict[EventKey, ReadBack] = {}
+    shown: dict[EventKey, Found | Unreadable] = {}
     for call in cheapest_calls(events, density, page_size.events, now):
         expected = _events_in(call, density)
         listing = await api.list_events(who, call.window, call.calendars, wanted=wanted, expected=expected)
         page_size.learn(listing)
-        shown.update((event.key, listing.events[event.key]) for event in events if event.key in listing.events)
+        _add(shown, listing, wanted)
+    if partly := [event.key for event in events if _may_have_more(shown.get(event.key), event, now)]:
+        ahead = Call(window_ahead(now))
+        _add(
+            shown, await api.list_events(who, ahead.window, wanted=partly, expected=_events_in(ahead, density)), partly
+        )
     if unseen := [event.key for event in events if event.key not in shown]:
         expected = sum(_per_day(density, density).values())
-        everything = (await api.list_events(who, None, wanted=unseen, expected=expected)).events
-        shown.update((key, everything[key]) for key in unseen if key in everything)
+        _add(shown, await api.list_events(who, None, wanted=unseen, expected=expected), unseen)
     return {case.event.key: shown.get(case.event.key) or NotListed(case.state.misses + 1) for case in cases}
+
+
+def _add(shown: dict[EventKey, Found | Unreadable], listing: Listing, wanted: Iterable[EventKey]) -> None:
+    for key in wanted:
+        entry = listing.events.get(key)
+        if entry is not None:
+            shown[key] = together(shown[key], entry) if key in shown else entry
+
+
+def _may_have_more(shown: Found | Unreadable | None, event: CalendarEvent, now: datetime) -> bool:
+    """Whether entries on other days may change what is known of an event; where it repeats, all days were listed."""
+    if not isinstance(shown, Found) or event.body.recurs:
+        return False
+    over = shown.is_gone or starts_by(shown.start, event.body.tzid) <= now
+    return over or (shown.repeats and not shown.is_linked)

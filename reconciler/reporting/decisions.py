@@ -73,8 +73,17 @@ audit trail and report; `RECONCILER_SUBSTITUTE=same_provider` allows the first r
 The stored body exists, is this event's, and was not refused by Cronofy; the read shows the event ahead, neither deleted
 nor linked; the application has not written it meanwhile; it was repaired fewer than {repairs} times (then a person
 looks). What is sent is the stored body with another `conferencing.profile_id`, and with the calendar's times if the
-person moved the event. An accepted write is believed only when a later read shows the link. Where the body cannot be
+person moved the event; one that repeats, or is listed at several times, keeps its stored times, and is looked at once
+more before. An accepted write is believed only when a later read shows the link. Where the body cannot be
 sent the event is reported instead.
+
+## Several entries under one key
+
+A listing may show an event more than once: the occurrences of a series, copies of it, or the event before and after a
+change that came while its pages were read. The safest reading holds. Any link means a link. It is deleted, cancelled or
+past only if every entry is one of these; where the days that were read show nothing else, all days ahead are listed
+before it is believed. An entry that cannot be read makes the event `unreadable`, unless another one has a link. Entries
+at different times, and a stored body with `recurrence`, are no sign that the person moved the event.
 """
 
 

@@ -246,7 +246,8 @@ def _link(conferencing: Conferencing, age: object) -> str:
 def _found(found: Found, age: object) -> str:
     text = _link(found.conferencing, age)
     flags = [name for name, is_so in (("deleted", found.deleted), ("cancelled", found.cancelled)) if is_so]
-    return text + (f", {' and '.join(flags)}" if flags else "") + f", starts {found.start_text}"
+    starts = "listed at several times, the last begins" if found.times_differ else "starts"
+    return text + (f", {' and '.join(flags)}" if flags else "") + f", {starts} {found.start_text}"
 
 
 def _when(moment: datetime) -> str:

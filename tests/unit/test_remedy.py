@@ -1,6 +1,7 @@
 """What is proposed for each cause, and the replacement for a lost profile."""
 
 import json
+from dataclasses import replace
 from datetime import date, timedelta
 
 import pytest
@@ -40,7 +41,7 @@ from reconciler.domain.remedy import (
     replacement_for,
 )
 from reconciler.domain.roster import ConferencingProfile
-from reconciler.domain.times import AllDay, EventTime, Instant
+from reconciler.domain.times import AllDay, EventTime, Instant, parse_event_time
 from tests import strategies
 from tests.builders import (
     DAY,
@@ -493,6 +494,41 @@ def test_all_day_events_drift_by_the_day() -> None:
     moved = lost(ZOOM_2, read=found(start=DAY_TWO, end=DAY_TWO), body=body)
     assert reupsert(stays).drift is None
     assert reupsert(moved).drift == Drift("2026-03-06", "2026-03-06")
+
+
+@pytest.mark.parametrize(
+    "start, end, tzid",
+    [
+        ("2026-03-05T00:00:00Z", "2026-03-06T00:00:00Z", None),
+        ("2026-03-05T00:00:00Z", "2026-03-06T00:00:00Z", "Europe/Paris"),
+        ("2026-03-04T23:00:00Z", "2026-03-05T23:00:00Z", "Europe/Paris"),
+        ("2026-03-05T00:00:00+09:00", "2026-03-06T00:00:00+09:00", None),
+    ],
+)
+def test_a_whole_day_that_is_shown_as_its_midnights_has_not_moved(start: str, end: str, tzid: str | None) -> None:
+    begins, ends = parse_event_time(start), parse_event_time(end)
+    read = replace(found(start=begins, end=ends), start_text=start, end_text=end)
+    body = a_body(start=DAY_ONE, end=DAY_TWO, tzid=tzid)
+    assert reupsert(lost(ZOOM_2, read=read, body=body)).drift is None
+    turned = lost(ZOOM_2, read=found(start=DAY_ONE, end=DAY_TWO), body=a_body(start=begins, end=ends, tzid=tzid))
+    if start.endswith("Z"):
+        assert reupsert(turned).drift is None
+
+
+def test_a_whole_day_that_is_shown_at_another_time_has_moved() -> None:
+    read = found(start=Instant(NOW + DAY), end=Instant(NOW + DAY + HOUR))
+    assert reupsert(lost(ZOOM_2, read=read, body=a_body(start=DAY_ONE, end=DAY_TWO))).drift is not None
+
+
+def test_an_event_that_repeats_or_is_listed_at_several_times_keeps_its_stored_times() -> None:
+    read = found(start=LATER, end=LATER_END)
+    assert reupsert(lost(ZOOM_2, read=read, body=replace(a_body(), recurs=True))).drift is None
+    assert reupsert(lost(ZOOM_2, read=replace(read, times_differ=True))).drift is None
+
+
+def test_stored_times_that_have_passed_are_not_sent() -> None:
+    body = replace(a_body(start=Instant(NOW - HOUR), end=Instant(NOW)), recurs=True)
+    assert remedy(lost(ZOOM_2, body=body)) == Report("the stored start has passed")
 
 
 @pytest.mark.parametrize("start, end", [(None, END), (START, None), (None, None)])

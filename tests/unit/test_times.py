@@ -12,6 +12,7 @@ from reconciler.domain.times import (
     EventTime,
     Instant,
     TimeUnreadable,
+    day_that_begins,
     parse_event_time,
     same_time,
     starts_by,
@@ -180,9 +181,30 @@ FIRST = AllDay(date(2026, 3, 1))
         (NINE, Instant(NINE.at - timedelta(seconds=1)), False),
         (FIRST, AllDay(date(2026, 3, 1)), True),
         (FIRST, AllDay(date(2026, 3, 2)), False),
-        (FIRST, Instant(utc("2026-03-01T00:00:00")), False),
+        (FIRST, Instant(utc("2026-03-01T00:00:00")), True),
+        (FIRST, Instant(utc("2026-03-01T01:00:00")), False),
     ],
 )
-def test_times_are_the_same_to_the_second_and_of_one_kind(one: EventTime, other: EventTime, same: bool) -> None:
+def test_times_are_the_same_to_the_second(one: EventTime, other: EventTime, same: bool) -> None:
     assert same_time(one, other) is same
     assert same_time(other, one) is same
+
+
+def test_a_day_is_the_same_as_its_midnight_where_it_is() -> None:
+    midnight = Instant(utc("2026-02-28T23:00:00"))
+    assert same_time(FIRST, midnight, "Europe/Paris")
+    assert not same_time(FIRST, midnight, "Asia/Tokyo")
+
+
+@pytest.mark.parametrize(
+    "text, day",
+    [
+        ("2026-03-01T00:00:00+09:00", FIRST),
+        ("2026-03-01T00:00:00Z", FIRST),
+        ("2026-03-01", FIRST),
+        ("2026-03-01T00:00:01Z", None),
+        ("start", None),
+    ],
+)
+def test_a_midnight_begins_the_day_of_its_own_clock(text: str, day: AllDay | None) -> None:
+    assert day_that_begins(text) == day

@@ -1,96 +1,93 @@
-"""Questions that many tasks ask at once."""
+"""Several entries under one key, read as the safest of what they may mean."""
 
-import asyncio
-from collections.abc import Sequence
+from datetime import timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from reconciler.ports import DatabaseUnreachable
-from reconciler.postgres.together import Together
+from reconciler.domain.cause import Cause, calendar_start, cause_of
+from reconciler.domain.event import Absent, Assigned, Pending
+from reconciler.domain.evidence import Found, Unreadable, together
+from reconciler.domain.times import Instant, starts_by
+from tests.builders import DAY, END, HOUR, NOW, POLICY, START, found, linked, some_evidence
+from tests.strategies import founds
 
-
-async def test_what_is_asked_meanwhile_goes_out_together_and_is_answered_in_order() -> None:
-    asked: list[list[int]] = []
-
-    async def double(numbers: Sequence[int]) -> Sequence[int]:
-        asked.append(list(numbers))
-        await asyncio.sleep(0)
-        return [2 * number for number in numbers]
-
-    together = Together(double)
-    assert await asyncio.gather(*(together(number) for number in range(5))) == [0, 2, 4, 6, 8]
-    assert [number for numbers in asked for number in numbers] == [0, 1, 2, 3, 4]
-    assert len(asked) < 5
+LATER = found(start=Instant(START.at + DAY), end=Instant(END.at + DAY))
+PAST = found(start=Instant(NOW - HOUR), end=Instant(NOW))
+UNREADABLE = Unreadable("event_malformed", "odd")
 
 
-async def test_a_failure_is_theirs_who_asked_and_of_nobody_after() -> None:
-    failures = [ValueError("once")]
-
-    async def ask(questions: Sequence[str]) -> Sequence[str]:
-        await asyncio.sleep(0)
-        if failures:
-            raise failures.pop()
-        return questions
-
-    together = Together(ask)
-    with pytest.raises(ValueError, match="once"):
-        await together("one")
-    assert await together("two") == "two"
+def cause(*entries: Found | Unreadable) -> Cause:
+    read, *others = entries
+    for entry in others:
+        read = together(read, entry)
+    return cause_of(some_evidence(read=read), POLICY)
 
 
-async def test_asked_apart_a_failure_is_theirs_alone_whose_question_it_was() -> None:
-    async def ask(questions: Sequence[str]) -> Sequence[str]:
-        await asyncio.sleep(0)
-        if "bad" in questions:
-            raise ValueError("bad")
-        return questions
-
-    together = Together(ask, apart=True)
-    answers = await asyncio.gather(*map(together, ("first", "one", "bad", "two")), return_exceptions=True)
-    assert [str(answer) for answer in answers] == ["first", "one", "bad", "two"]
-    assert isinstance(answers[2], ValueError)
-
-
-async def test_asked_apart_the_end_of_the_run_is_everybodys_and_asked_about_once() -> None:
-    asked: list[Sequence[str]] = []
-
-    async def ask(questions: Sequence[str]) -> Sequence[str]:
-        await asyncio.sleep(0)
-        asked.append(questions)
-        raise DatabaseUnreachable("gone")
-
-    together = Together(ask, apart=True)
-    answers = await asyncio.gather(*map(together, ("first", "one", "two")), return_exceptions=True)
-    assert [type(answer) for answer in answers] == [DatabaseUnreachable] * 3
-    assert len(asked) < 3
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize(
+    "entries, verdict",
+    [
+        ((found(), linked()), Cause.ASSIGNED),
+        ((found(Absent()), LATER, linked()), Cause.ASSIGNED),
+        ((found(deleted=True), LATER), Cause.UNEXPLAINED),
+        ((found(cancelled=True), LATER), Cause.UNEXPLAINED),
+        ((found(deleted=True), found(cancelled=True)), Cause.EVENT_DELETED),
+        ((PAST, LATER), Cause.UNEXPLAINED),
+        ((PAST, PAST), Cause.EVENT_PAST),
+        ((PAST, found(deleted=True)), Cause.EVENT_PAST),
+        ((found(deleted=True, conferencing=Assigned("https://z/1", None)), LATER), Cause.ASSIGNED),
+        ((UNREADABLE, found()), Cause.UNREADABLE),
+        ((UNREADABLE, found(deleted=True)), Cause.UNREADABLE),
+        ((UNREADABLE, linked()), Cause.ASSIGNED),
+        ((UNREADABLE, UNREADABLE), Cause.UNREADABLE),
+        ((UNREADABLE, found(Assigned("https://z/1", None), deleted=True)), Cause.UNREADABLE),
+    ],
+)
+def test_the_safest_reading_holds(entries: tuple[Found | Unreadable, ...], verdict: Cause, turned: bool) -> None:
+    assert cause(*(reversed(entries) if turned else entries)) is verdict
 
 
-async def test_an_answer_too_few_is_a_failure_and_leaves_nobody_waiting() -> None:
-    async def ask(_: Sequence[str]) -> Sequence[str]:
-        return []
+def test_what_may_still_come_outweighs_what_is_not_there() -> None:
+    assert isinstance(together(found(Pending()), found(Absent())), Found)
+    for read in (together(found(Pending()), found(Absent())), together(found(Absent()), found(Pending()))):
+        assert isinstance(read, Found)
+        assert read.conferencing == Pending()
 
-    with pytest.raises(ValueError, match="zip"):
-        await Together(ask)("one")
+
+def test_where_both_would_do_the_other_stands() -> None:
+    read = together(linked("zoom"), linked("go_to"))
+    assert isinstance(read, Found)
+    assert read.conferencing == linked("go_to").conferencing
+    assert not read.times_differ
 
 
-@pytest.mark.parametrize("moment", ["before the answer", "with the answer"])
-async def test_an_answer_that_nobody_waits_for_any_more_is_followed_up(moment: str) -> None:
-    heard: list[str] = []
-    waiting: list[asyncio.Task[bool]] = []
+@given(st.lists(founds, min_size=1, max_size=5))
+def test_however_they_are_taken_together_the_verdict_is_the_same(entries: list[Found]) -> None:
+    first, *rest = entries
+    forth: Found | Unreadable = first
+    for entry in rest:
+        forth = together(forth, entry)
+    *front, last = entries
+    back: Found | Unreadable = last
+    for entry in reversed(front):
+        back = together(entry, back)
+    assert forth == back
+    assert isinstance(forth, Found)
+    assert forth.is_linked == any(e.is_linked for e in entries)
+    assert forth.is_gone == all(e.is_gone for e in entries)
+    ahead = [e for e in entries if not e.is_gone and starts_by(e.start) > NOW]
+    if not forth.is_gone:
+        assert calendar_start(some_evidence(read=forth)) == (not ahead)
+    assert forth.times_differ <= (any(e.times_differ for e in entries) or len({(e.start, e.end) for e in entries}) > 1)
 
-    async def ask(questions: Sequence[str]) -> Sequence[bool]:
-        heard.extend(questions)
-        if "take" in questions:
-            if moment == "before the answer":
-                waiting[0].cancel()
-                await asyncio.sleep(0)
-            else:
-                asyncio.get_running_loop().call_soon(waiting[0].cancel)
-        return [True] * len(questions)
 
-    together = Together(ask, lambda question, granted: "release" if granted and question == "take" else None)
-    waiting.append(asyncio.create_task(together("take")))
-    with pytest.raises(asyncio.CancelledError):
-        await waiting[0]
-    await together.settled()
-    assert heard == ["take", "release"]
+def test_times_that_differ_within_the_second_do_not() -> None:
+    near = found(start=Instant(START.at + timedelta(milliseconds=1)))
+    read = together(found(), near)
+    assert isinstance(read, Found)
+    assert not read.times_differ
+    assert isinstance(read := together(found(), LATER), Found)
+    assert read.times_differ
+    assert (read.start, read.start_text) == (LATER.start, LATER.start_text)

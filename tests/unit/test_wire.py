@@ -335,6 +335,28 @@ def test_of_an_event_listed_twice_the_later_change_stays_else_the_later_page(
     assert entry.conferencing == Assigned(f"https://{stays}", None)
 
 
+def test_entries_under_one_key_are_read_together_on_one_page_and_across_pages() -> None:
+    week_later = {"start": "2026-03-09T09:00:00Z", "end": "2026-03-09T10:00:00Z"}
+    first, second = an_event(conferencing={"pending": True}, recurring=True), an_event(**week_later, deleted=True)
+    for pages in ((a_page(first, second),), (a_page(second), a_page(first))):
+        (entry,) = read_all(*pages).values()
+        assert isinstance(entry, Found)
+        assert (entry.start, entry.conferencing, entry.deleted) == (NINE, Pending(), False)
+        assert entry.times_differ
+        assert entry.repeats
+
+
+def test_an_entry_listed_twice_is_one() -> None:
+    (entry,) = read_all(a_page(an_event(), an_event()), a_page(an_event())).values()
+    assert entry == read_one()
+
+
+def test_a_copy_that_cannot_be_read_may_have_had_a_link() -> None:
+    linked = an_event(conferencing={"join_url": "https://z/1"})
+    assert isinstance(read_all(a_page(an_event(), an_event(start=5)))[KEY], Unreadable)
+    assert isinstance(read_all(a_page(linked, an_event(start=5)))[KEY], Found)
+
+
 # ---------------------------------------------------------------- userinfo
 
 CALENDAR_PROFILE = {
@@ -566,6 +588,8 @@ USABLE = {"event_id": "evt-1", "start": "2026-03-02T09:00:00Z", "end": "2026-03-
         (json.dumps(USABLE), StoredBody(BodyState.USABLE, NINE, TEN)),
         (json.dumps({**USABLE, "tzid": 5}), StoredBody(BodyState.USABLE, NINE, TEN)),
         (json.dumps({**USABLE, "tzid": "Europe/Paris"}), StoredBody(BodyState.USABLE, NINE, TEN, "Europe/Paris")),
+        (json.dumps({**USABLE, "recurrence": {"rule": 1}}), StoredBody(BodyState.USABLE, NINE, TEN, recurs=True)),
+        (json.dumps({**USABLE, "recurrence": None}), StoredBody(BodyState.USABLE, NINE, TEN)),
         (json.dumps({**USABLE, "start": 5}), StoredBody(BodyState.TIMES_UNREADABLE)),
         (
             json.dumps({**USABLE, "end": "later", "tzid": "Europe/Paris"}),

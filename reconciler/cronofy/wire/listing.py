@@ -14,7 +14,7 @@ from reconciler.cronofy.wire.malformed import UNDECODABLE, Malformed
 from reconciler.cronofy.wire.mending import STAND_IN, decode, is_spoilt
 from reconciler.cronofy.wire.times import ZonedTime, listed_time
 from reconciler.domain.event import Absent, Assigned, Conferencing, Pending, summary_digest
-from reconciler.domain.evidence import Found, Unreadable
+from reconciler.domain.evidence import Found, Unreadable, together
 from reconciler.domain.ids import CalendarId, EventId, EventKey
 from reconciler.domain.pushed import PushedEvent
 from reconciler.domain.times import Instant, TimeUnreadable, parse_event_time
@@ -40,6 +40,7 @@ class _Event(Struct, gc=False):
     conferencing: _Conferencing | None = None
     event_uid: Any = None
     summary: Any = None
+    recurring: Any = None
 
 
 class _NeededConferencing(Struct):
@@ -60,6 +61,7 @@ class _Needed(Struct):
     conferencing: _NeededConferencing | None = None
     event_uid: Raw = Raw()
     summary: Raw = Raw()
+    recurring: Raw = Raw()
 
 
 class _Key(Struct):
@@ -111,11 +113,11 @@ class Shown(Enum):
 class _Listed(Mapping[EventKey, Found | Unreadable]):
     """A listing by event. What an event looks like is worked out when asked for: most of them nobody asks for."""
 
-    def __init__(self, events: Mapping[_Place, _Event | Unreadable]) -> None:
+    def __init__(self, events: Mapping[_Place, Sequence[_Event | Unreadable]]) -> None:
         self._events = events
 
     def __getitem__(self, key: EventKey) -> Found | Unreadable:
-        return _found(self._events[key.calendar_id, key.event_id])
+        return _as_one(self._events[key.calendar_id, key.event_id])
 
     def __contains__(self, key: object) -> bool:
         return isinstance(key, EventKey) and (key.calendar_id, key.event_id) in self._events
@@ -128,11 +130,11 @@ class _Listed(Mapping[EventKey, Found | Unreadable]):
 
 
 class PagesRead:
-    """The events of a listing so far. Of an event listed twice the later `updated` stays, else the later page's."""
+    """The events of a listing so far, every entry of each: one key may have several."""
 
     def __init__(self, wanted: Collection[EventKey] | None = None) -> None:
         self._wanted = None if wanted is None else {(key.calendar_id, key.event_id) for key in wanted}
-        self._events: dict[_Place, _Event | Unreadable] = {}
+        self._events: dict[_Place, list[_Event | Unreadable]] = {}
         self._pages: set[int] = set()
 
     @property
@@ -150,9 +152,9 @@ class PagesRead:
                 continue
             wanted = True
             held = _bounded(event)
-            earlier = self._events.setdefault(place, held)
-            if earlier is not held and not _is_newer(_updated(earlier), _updated(held)):
-                self._events[place] = held
+            entries = self._events.setdefault(place, [])
+            if held not in entries[-1:]:
+                entries.append(held)
         is_known = page.next_page is not None and self._is_known(page)
         if len(self._events) > before or (wanted and not is_known):
             return Shown.WANTED
@@ -239,6 +241,7 @@ def _event(raw: Raw) -> _Event | Unreadable:
         conferencing=_Conferencing(shown.pending, shown.join_url, _text(shown.provider_name)) if shown else None,
         event_uid=_text(event.event_uid),
         summary=_text(event.summary),
+        recurring=bytes(event.recurring) == b"true",
     )
 
 
@@ -266,6 +269,19 @@ def _moment(text: str | None) -> datetime | None:
     return time.at if isinstance(time, Instant) else None
 
 
+def _as_one(entries: Sequence[_Event | Unreadable]) -> Found | Unreadable:
+    """The entries of one event, read together. Where several would do, the one that changed last stands, by its
+    `updated`, else by its place."""
+    newest, *others = entries
+    read = _found(newest)
+    for entry in others:
+        if _is_newer(_updated(newest), _updated(entry)):
+            read = together(_found(entry), read)
+        else:
+            read, newest = together(read, _found(entry)), entry
+    return read
+
+
 def _found(event: _Event | Unreadable) -> Found | Unreadable:
     if isinstance(event, Unreadable):
         return event
@@ -287,6 +303,7 @@ def _found(event: _Event | Unreadable) -> Found | Unreadable:
         end_text,
         event.event_uid if isinstance(event.event_uid, str) and _UID.fullmatch(event.event_uid) else None,
         summary_digest(event.summary),
+        repeats=event.recurring is True,
     )
 
 

@@ -19,6 +19,7 @@ class _StoredBody(Struct):
     tzid: Raw = Raw()
     conferencing: Raw = Raw()
     summary: Raw = Raw()
+    recurrence: Raw = Raw()
 
 
 _TEXT = msgspec.json.Decoder(str)
@@ -49,7 +50,11 @@ def stored_body(text: str | None, event_id: EventId) -> StoredBody:
     except TimeUnreadable:
         return StoredBody(BodyState.TIMES_UNREADABLE, tzid=(tzid or "")[:LONGEST_TIME] or None)
     summary = summary_digest(_text_or_none(body.summary))
-    return StoredBody(BodyState.USABLE, start, end, tzid or start_tzid, summary)
+    return StoredBody(BodyState.USABLE, start, end, tzid or start_tzid, summary, recurs=_is_given(body.recurrence))
+
+
+def _is_given(raw: Raw) -> bool:
+    return bytes(raw) not in {b"", b"null"}
 
 
 def _text_or_none(raw: Raw) -> str | None:
