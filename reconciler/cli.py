@@ -1,17 +1,20 @@
 """The command line: options in, exit codes out. Heavy imports stay inside the commands, so that help is quick."""
 
 import sys
-from collections.abc import Callable, Coroutine
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
 from reconciler import __version__
+from reconciler.commands.streams import guard
+from reconciler.commands.words import Duration, EventName, Identifier, Moment, RunName, Text
 from reconciler.domain.casework import Scope
 from reconciler.domain.cause import Cause
-from reconciler.domain.durations import parse_duration, parse_moment
 from reconciler.domain.ids import CalendarId, EventId, EventKey
+from reconciler.domain.visible import visible
 from reconciler.ports import WrongConfiguration
 
 if TYPE_CHECKING:
@@ -35,73 +38,33 @@ Exit codes:
 """
 
 
-class Text(click.ParamType[str]):
-    """Any text that can be stored."""
+class Program(click.Group):
+    """The group of all commands; whatever any of them writes goes through the guarded streams, one error a line."""
 
-    name = "text"
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Parse the words and carry the command out."""
+        guard()
+        return super().main(*args, **options)
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Refuse bytes that are no text in the terminal's encoding."""
-        text = str(value)
-        if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
-            self.fail(f"{text!r} is no text", param, ctx)
-        return text
+    def make_context(self, *args: Any, **options: Any) -> click.Context:
+        """Parse the words of this program."""
+        with _errors_on_one_line():
+            return super().make_context(*args, **options)
 
-
-class Moment(click.ParamType[datetime]):
-    """A point in time: ISO 8601, or a duration from now, ahead or back."""
-
-    name = "time"
-
-    def __init__(self, *, ahead: bool) -> None:
-        self._ahead = ahead
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """Parse it; wrong usage otherwise."""
-        try:
-            return parse_moment(value, datetime.now(UTC), ahead=self._ahead).astimezone(UTC)
-        except (ValueError, OverflowError) as error:
-            self.fail(str(error), param, ctx)
+    def invoke(self, ctx: click.Context) -> Any:
+        """Parse the words of the command, and carry it out."""
+        with _errors_on_one_line():
+            return super().invoke(ctx)
 
 
-class Duration(click.ParamType[timedelta]):
-    """A length of time: `90s 15m 24h 7d` or ISO 8601."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        """Parse it; wrong usage otherwise."""
-        try:
-            return parse_duration(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-class Identifier(Text):
-    """An id or name: not empty, without control characters or blanks around it."""
-
-    name = "id"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Refuse what cannot be an id."""
-        text = super().convert(value, param, ctx)
-        if not text or text != text.strip() or any(ord(c) < ord(" ") for c in text):
-            self.fail(f"{text!r} is no id", param, ctx)
-        return text
-
-
-class EventName(click.ParamType[EventKey]):
-    """An event as CALENDAR_ID/EVENT_ID."""
-
-    name = "calendar/event"
-    _text = Text()
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> EventKey:
-        """Split it at the first slash; an event id may hold more."""
-        calendar_id, slash, event_id = self._text.convert(value, param, ctx).partition("/")
-        if not (slash and calendar_id.strip() and event_id.strip()):
-            self.fail(f"{value!r} is not CALENDAR_ID/EVENT_ID", param, ctx)
-        return EventKey(CalendarId(calendar_id), EventId(event_id))
+@contextmanager
+def _errors_on_one_line() -> Iterator[None]:
+    try:
+        yield
+    except click.exceptions.NoArgsIsHelpError:
+        raise
+    except click.UsageError as error:
+        raise click.UsageError(visible(error.format_message()), error.ctx) from None
 
 
 def scope_options(command: F) -> F:
@@ -126,7 +89,11 @@ def scope_options(command: F) -> F:
             "--starting-before", type=Moment(ahead=True), help="Only events that start before T (48h: ahead)."
         ),
         click.option(
-            "--event", "events", multiple=True, type=EventName(), help="Only this event (CALENDAR_ID/EVENT_ID)."
+            "--event",
+            "events",
+            multiple=True,
+            type=EventName(),
+            help="Only this event (CALENDAR_ID/EVENT_ID; ids as for `explain`).",
         ),
         several("--profile", "profiles", "Only events that ask for this profile."),
         several(
@@ -147,22 +114,25 @@ SCOPE_NAMES = (
 
 
 def _scope(options: dict[str, Any]) -> Scope:
-    return Scope(**{name: options.pop(name) for name in SCOPE_NAMES})
+    limits = {name: options.pop(name) for name in SCOPE_NAMES}
+    return Scope(**{**limits, "events": tuple(key for keys in limits["events"] for key in keys)})
 
 
 def _settings() -> "Settings":
     """The settings, with logs set up by them; wrong ones end the program."""
+    from reconciler.commands.streams import drawn_on  # noqa: PLC0415
+    from reconciler.commands.terminal import complain  # noqa: PLC0415
     from reconciler.config import load_settings, unknown_settings  # noqa: PLC0415
     from reconciler.telemetry import configure_logs  # noqa: PLC0415
 
     try:
         settings = load_settings()
     except WrongConfiguration as error:
-        click.echo(f"reconciler: {error}", err=True)
+        complain(str(error))
         sys.exit(CONFIGURATION)
-    configure_logs(settings.log_format, settings.log_level)
+    configure_logs(settings.log_format, settings.log_level, drawn_on())
     for name in unknown_settings():
-        click.echo(f"reconciler: {name} is no setting of this version; ignored", err=True)
+        complain(f"{name} is no setting of this version; ignored")
     return settings
 
 
@@ -176,7 +146,9 @@ def _finish(work: Coroutine[Any, Any, "Exit"]) -> NoReturn:
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 
 
-@click.group(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=Program, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.version_option(__version__, prog_name="reconciler")
 def main() -> None:
     """Find calendar events that have no video link yet, say why, and repair what can be repaired safely.
@@ -221,7 +193,7 @@ def plan(**options: Any) -> None:
 
 
 @main.command()
-@click.argument("plan_id", type=click.UUID)
+@click.argument("plan_id", type=RunName())
 @as_json
 def apply(plan_id: Any, as_json: bool) -> None:
     """Carry out a stored plan, and only what in it still holds."""
@@ -231,7 +203,7 @@ def apply(plan_id: Any, as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("run_id", type=click.UUID)
+@click.argument("run_id", type=RunName())
 @as_json
 def undo(run_id: Any, as_json: bool) -> None:
     """Put back what a run changed, only where the event is as the run left it and has no link yet."""
@@ -241,24 +213,30 @@ def undo(run_id: Any, as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("calendar_id", type=Identifier())
+@click.argument("calendar_id", type=Text())
 @click.argument("event_id", type=Identifier(), required=False)
 @as_json
 def explain(calendar_id: str, event_id: str | None, as_json: bool) -> None:
-    """One event's whole story, from the audit trail. CALENDAR_ID/EVENT_ID, as other commands print it, will do too."""
+    """One event's whole story, from the audit trail. CALENDAR_ID/EVENT_ID, as other commands print it, will do too.
+
+    Ids may hold any character. One that a shell or a terminal spoils can be written as a JSON string in quotes, as
+    --json prints it: '"cal/1"' '"line\\nbreak"', or '"cal/1"/"evt 2"' in one word. Before ids that begin with a
+    dash stands --.
+    """
     from reconciler.commands.looking import explain_command  # noqa: PLC0415
 
     if event_id is not None:
-        key = EventKey(CalendarId(calendar_id), EventId(event_id))
+        calendar = CalendarId(Identifier().convert(calendar_id, None, None))
+        keys: tuple[EventKey, ...] = (EventKey(calendar, EventId(event_id)),)
     elif "/" in calendar_id:
-        key = EventName().convert(calendar_id, None, None)
+        keys = EventName().convert(calendar_id, None, None)
     else:
         raise click.UsageError("Missing argument 'EVENT_ID'.")
-    _finish(explain_command(_settings(), key, as_json=as_json))
+    _finish(explain_command(_settings(), keys, as_json=as_json))
 
 
 @main.command()
-@click.option("--run", "run_id", type=click.UUID, help="What this run looked at.")
+@click.option("--run", "run_id", type=RunName(), help="What this run looked at.")
 @click.option("--since", type=Moment(ahead=False), help="Repairs since T (7d: ago).")
 @click.option("--until", type=Moment(ahead=False), help="Repairs until T; now, if not given.")
 @click.option("--manager", "managers", multiple=True, type=Identifier(), metavar="NAME", help="Only this manager.")
@@ -315,7 +293,7 @@ def verify(as_json: bool) -> None:
 
 
 @audit.command()
-@click.option("--run", "run_id", type=click.UUID, help="Only the verdicts of this run.")
+@click.option("--run", "run_id", type=RunName(), help="Only the verdicts of this run.")
 @as_json
 def replay(run_id: Any, as_json: bool) -> None:
     """Feed the stored evidence to the classifier and compare cause and remedy."""

@@ -3,6 +3,7 @@
 A secret may also stand in a file: `RECONCILER_DATABASE_URL_FILE=/run/secrets/database_url`.
 """
 
+import errno
 import os
 from collections.abc import Mapping
 from datetime import timedelta
@@ -14,6 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from reconciler.domain.durations import parse_duration
 from reconciler.domain.policy import Policy, Substitute
+from reconciler.domain.visible import visible
 from reconciler.ports import SafetyLimits, WrongConfiguration
 
 PREFIX = "RECONCILER_"
@@ -24,6 +26,12 @@ LONGEST_REQUEST = timedelta(hours=1)
 MOST_REPAIRS = 1_000_000_000
 """What the counters in Postgres hold with room to spare."""
 MOST_REPAIRS_PER_EVENT = 1000
+LEAST_SHARE = 0.001
+LEAST_PER_MINUTE, LEAST_PER_SECOND = 1.0, 1 / 60
+MOST_REQUESTS = 1_000_000
+"""More than any service grants, and few enough to be reckoned with exactly."""
+LONGEST_SECRET_FILE = 65_536
+"""Bytes."""
 SHORTEST_HEARTBEAT, LONGEST_HEARTBEAT = timedelta(seconds=1), timedelta(minutes=10)
 
 
@@ -75,12 +83,18 @@ class Settings(BaseSettings):
         None, description="one base URL in place of all data centres; http on loopback only"
     )
     rate_per_second: float = Field(
-        50, gt=0, allow_inf_nan=False, description="Cronofy's limit for the application, requests a second"
+        50, le=MOST_REQUESTS, allow_inf_nan=False, description="Cronofy's limit for the application, requests a second"
     )
     rate_per_minute: float = Field(
-        500, gt=0, allow_inf_nan=False, description="Cronofy's limit for the application, requests a minute"
+        500,
+        ge=LEAST_PER_MINUTE,
+        le=MOST_REQUESTS,
+        allow_inf_nan=False,
+        description="Cronofy's limit for the application, requests a minute",
     )
-    rate_share: float = Field(0.5, gt=0, le=1, description="the part of both that all reconciler processes may use")
+    rate_share: float = Field(
+        0.5, ge=LEAST_SHARE, le=1, description="the part of both that all reconciler processes may use"
+    )
     concurrency: int = Field(16, ge=1, le=1000, description="accounts worked at a time")
     engine: Annotated[Literal["local", "pgqueuer"], BeforeValidator(_lower)] = Field(
         "local", description="how work spreads; pgqueuer needs the extra scale"
@@ -122,6 +136,8 @@ class Settings(BaseSettings):
         for name in ("grace", "escalate_after", "lookback", "max_duration", "verify_after"):
             if (getattr(self, name) or timedelta()) > LONGEST:
                 raise ValueError(f"{PREFIX}{name.upper()}: at most {LONGEST.days}d")
+        if self.rate_per_second < LEAST_PER_SECOND:
+            raise ValueError(f"{PREFIX}RATE_PER_SECOND: at least one request a minute, which is 0.0167 a second")
         if self.http_timeout > LONGEST_REQUEST:
             raise ValueError(f"{PREFIX}HTTP_TIMEOUT: at most 1h")
         if not SHORTEST_HEARTBEAT <= self.heartbeat <= LONGEST_HEARTBEAT:
@@ -185,8 +201,13 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         WrongConfiguration: one line that names every wrong variable.
     """
     env = dict(os.environ if environment is None else environment)
-    values = {**_from_files(env), **{k: v for k, v in env.items() if k.startswith(PREFIX) and v != ""}}
+    own = {k: v.strip() for k, v in env.items() if k.startswith(PREFIX)}
+    values = {**_from_files(own), **{k: v for k, v in own.items() if v}}
     fields = {k.removeprefix(PREFIX).lower(): v for k, v in values.items()}
+    if odd := [PREFIX + k.upper() for k, v in fields.items() if k in Settings.model_fields and visible(v) != v]:
+        raise WrongConfiguration(
+            f"{' and '.join(odd)}: control characters, or bytes that are no text, are in the value"
+        )
     try:
         return Settings.model_validate({k: v for k, v in fields.items() if k in Settings.model_fields})
     except ValidationError as error:
@@ -211,10 +232,20 @@ def _from_files(env: Mapping[str, str]) -> dict[str, str]:
             and name.removeprefix(PREFIX).lower() in Settings.model_fields
         ):
             try:
-                found[name] = Path(path).read_text(encoding="utf-8").strip()
-            except OSError as error:
-                raise WrongConfiguration(f"{variable}: the file cannot be read ({error.strerror})") from error
+                found[name] = _text_of(Path(path))
+            except (OSError, ValueError) as error:
+                why = getattr(error, "strerror", None) or "it is not UTF-8 text"
+                raise WrongConfiguration(f"{variable}: the file cannot be read ({why})") from None
     return found
+
+
+def _text_of(path: Path) -> str:
+    """A file's text without the blanks around it; a device that never ends is left after what a secret may have."""
+    with path.open("rb") as file:
+        content = file.read(LONGEST_SECRET_FILE + 1)
+    if len(content) > LONGEST_SECRET_FILE:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+    return content.decode("utf-8-sig").strip()
 
 
 def _problem(error: dict[str, Any]) -> str:

@@ -1,17 +1,18 @@
 """The commands that change nothing: `reconciler status`, `explain`, `report`, `audit verify` and `audit replay`."""
 
 import asyncio
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 from uuid import UUID
 
 from reconciler.bootstrap import Books, open_books, policy_from
-from reconciler.commands.terminal import Exit, complain, say, say_json
+from reconciler.commands.terminal import Exit, complain, say, say_file, say_json
 from reconciler.config import Settings
 from reconciler.cronofy.limits import left_in_a_minute
 from reconciler.domain.ids import EventKey
 from reconciler.domain.plural import many
 from reconciler.domain.policy import Policy
+from reconciler.domain.visible import visible
 from reconciler.pipeline.prove import Proof, replay, verify
 from reconciler.postgres.report_reader import ReportQuery, build
 from reconciler.reporting import render
@@ -34,10 +35,13 @@ async def status_command(settings: Settings, *, as_json: bool) -> Exit:
     return Exit.DONE
 
 
-async def explain_command(settings: Settings, key: EventKey, *, as_json: bool) -> Exit:
-    """`reconciler explain`."""
+async def explain_command(settings: Settings, keys: Sequence[EventKey], *, as_json: bool) -> Exit:
+    """`reconciler explain`: the first of these keys that is one."""
     async with open_books(settings) as books:
-        event = await books.status.event(key)
+        event, key = None, keys[0]
+        for key in keys:
+            if (event := await books.status.event(key)) is not None:
+                break
         entries = await books.audit.of_event(key)
     if event is None:
         complain(f"reconciler.events holds no event {key}: check the calendar id and the event id")
@@ -80,7 +84,7 @@ def _say_proof(what: str, proof: Proof, *, as_json: bool) -> None:
     if proof.superseded:
         say(f"  {many(proof.superseded, 'was', 'were')} reached by older rules; today's would decide otherwise")
     for fault in proof.faults:
-        say(f"  {fault}")
+        say(visible(f"  {fault}"))
 
 
 async def report_command(settings: Settings, query: ReportQuery, form: str, output: Path | None) -> Exit:
@@ -92,7 +96,7 @@ async def report_command(settings: Settings, query: ReportQuery, form: str, outp
             complain(str(error))
             return Exit.USAGE
     if output is None:
-        sys.stdout.buffer.write(content)
+        say_file(content)
         return Exit.DONE
     try:
         await asyncio.to_thread(output.write_bytes, content)

@@ -7,6 +7,8 @@ from datetime import datetime
 from enum import IntEnum
 from typing import Any
 
+from reconciler.commands.streams import Stream
+from reconciler.domain.visible import visible
 from reconciler.ports import RunStopped, WrongConfiguration
 
 
@@ -31,8 +33,21 @@ def say(text: str) -> None:
 
 
 def say_json(value: Any) -> None:
-    """Print a result as the one JSON document."""
-    say(json.dumps(value, ensure_ascii=False, default=_plain, indent=2 if sys.stdout.isatty() else None))
+    """Print a result as the one JSON document, in ASCII: whatever it holds, every stdout can show it unchanged."""
+    say(json.dumps(value, default=_plain, indent=2 if sys.stdout.isatty() else None))
+
+
+def say_file(content: bytes) -> None:
+    """Print a file's content."""
+    if isinstance(sys.stdout, Stream):
+        sys.stdout.write_bytes(content)
+    else:
+        sys.stdout.buffer.write(content)
+
+
+def note(line: str) -> None:
+    """One line on stderr about the work under way."""
+    sys.stderr.write(f"{visible(line)}\n")
 
 
 def _plain(value: object) -> object:
@@ -41,7 +56,7 @@ def _plain(value: object) -> object:
 
 def complain(message: str) -> None:
     """One line on stderr that says what to change."""
-    sys.stderr.write(f"reconciler: {' '.join(message.split())}\n")
+    note(f"reconciler: {' '.join(message.split())}")
 
 
 def exit_code_of(error: RunStopped) -> Exit:

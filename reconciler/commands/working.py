@@ -10,7 +10,8 @@ from datetime import timedelta
 from uuid import uuid4
 
 from reconciler.bootstrap import Worker, policy_json
-from reconciler.commands.terminal import Exit, complain, exit_code_of
+from reconciler.commands.streams import drawn_on
+from reconciler.commands.terminal import Exit, complain, exit_code_of, note
 from reconciler.config import Settings
 from reconciler.domain.casework import Scope, UnitResult
 from reconciler.domain.plural import many
@@ -67,7 +68,7 @@ async def work(settings: Settings, options: RunOptions, worker: Worker, stop: as
         max_duration=settings.max_duration if options.max_duration is None else options.max_duration,
         verify_after=settings.verify_after if options.verify_after is None else options.verify_after,
     )
-    with Bar(shown=sys.stderr.isatty() and not options.verbose) as bar:
+    with Bar(drawn_on(), shown=sys.stderr.isatty() and not options.verbose) as bar:
 
         def planned(accounts: int) -> None:
             bar.due(accounts)
@@ -81,7 +82,7 @@ async def work(settings: Settings, options: RunOptions, worker: Worker, stop: as
         def tell(result: UnitResult) -> None:
             if options.verbose:
                 for line in told(result, dry_run=options.dry_run):
-                    sys.stderr.write(f"{line}\n")
+                    note(line)
 
         means = Means(worker.books.ledger, worker.locks, worker.engine, worker.tools, seen, planned, concluded=tell)
         return await run(order, means, stop)

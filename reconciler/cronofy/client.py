@@ -13,6 +13,7 @@ from functools import partial
 from http import HTTPStatus
 
 import aiohttp
+import structlog
 from yarl import URL
 
 from reconciler.cronofy import errors
@@ -33,7 +34,7 @@ from reconciler.cronofy.wire.userinfo import read_userinfo
 from reconciler.domain.evidence import Found, Unreadable
 from reconciler.domain.ids import CalendarId, EventKey
 from reconciler.domain.outcome import Applied, InDoubt, Outcome, Rejected, Unsent
-from reconciler.domain.roster import Roster
+from reconciler.domain.roster import WITHHELD, Roster
 from reconciler.ports import (
     AccountUnauthorized,
     AccountUnreadable,
@@ -50,6 +51,8 @@ from reconciler.ports import (
 )
 
 __all__ = ["ClientSettings", "CronofyClient", "open_session"]
+
+log = structlog.get_logger()
 
 MOST_PAGES = 30
 """Of some days. One page more is read for every `EVENTS_A_PAGE` events that the application has there: no server can
@@ -168,7 +171,10 @@ class CronofyClient:
     async def userinfo(self, who: Credentials) -> Roster:
         """The person's profiles and calendars, as they are now."""
         host = self._hosts.of(who.data_center)
-        return await self._parsed(await self._get(who, "userinfo", host.userinfo), read_userinfo)
+        roster = host.relinks(await self._parsed(await self._get(who, "userinfo", host.userinfo), read_userinfo))
+        for profile in sorted(roster.withheld):
+            log.warning("relink_withheld", account_id=who.account_id, profile_id=profile, why=WITHHELD)
+        return roster
 
     async def _parsed(self, answer: Answer, read: Callable[[bytes], T]) -> T:
         if not answer.ok:

@@ -1,5 +1,7 @@
 """The identifiers that travel through the worker, as types that cannot be mixed up."""
 
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NewType
 
@@ -32,3 +34,47 @@ class EventKey:
 
     def __str__(self) -> str:
         return f"{self.calendar_id}/{self.event_id}"
+
+
+def id_from(text: str) -> str:
+    """An id as people write it: a JSON string in quotes is taken as written, all else stands for itself."""
+    try:
+        value = json.loads(text) if text.startswith('"') else text
+    except ValueError:
+        return text
+    return value if isinstance(value, str) else text
+
+
+def keys_from(text: str) -> tuple[EventKey, ...]:
+    """The keys that `CALENDAR_ID/EVENT_ID` may mean; several where more than one slash could be the one between them.
+
+    Either part may be a JSON string in quotes, and so may the whole: `"cal/1"/"evt 2"` has one meaning.
+
+    Raises:
+        ValueError: there is no slash with something on both sides.
+    """
+    found = tuple(_keys_from(text))
+    if not found:
+        raise ValueError("it is not CALENDAR_ID/EVENT_ID")
+    return found
+
+
+def _keys_from(text: str) -> Iterator[EventKey]:
+    calendar_id, rest = _quoted(text)
+    if calendar_id is not None and rest.startswith("/"):
+        parts = [(calendar_id, rest[1:])]
+    else:
+        whole = calendar_id if calendar_id is not None and not rest else text
+        parts = [(whole[:at], whole[at + 1 :]) for at, letter in enumerate(whole) if letter == "/"]
+    for calendar, event in parts:
+        if calendar and event:
+            yield EventKey(CalendarId(calendar), EventId(id_from(event)))
+
+
+def _quoted(text: str) -> tuple[str | None, str]:
+    """The JSON string that a text begins with, null if with none, and what follows it."""
+    try:
+        value, end = json.JSONDecoder().raw_decode(text)
+    except ValueError:
+        return None, text
+    return (value, text[end:]) if isinstance(value, str) else (None, text)

@@ -40,6 +40,8 @@ class Notice:
     provider_name: str | None = None
     relink_url: str | None = field(default=None, repr=False)
     more: int = 0
+    withheld: bool = field(default=False, compare=False)
+    """Whether Cronofy named a relink address that is not at its own host, and so is not handed on."""
 
 
 MOST_NAMED = 1_000

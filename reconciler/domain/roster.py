@@ -32,6 +32,9 @@ class Calendar:
     integrated: bool | None
 
 
+WITHHELD = "the relink address is not at Cronofy's own host; it is not handed on"
+
+
 @dataclass(frozen=True, slots=True)
 class Roster:
     """Everything userinfo says that a decision may use, and the relink addresses beside it.
@@ -43,6 +46,8 @@ class Roster:
     calendar_profiles: tuple[CalendarProfile, ...]
     calendars: tuple[Calendar, ...] | None
     relink_urls: dict[ProfileId, str]
+    withheld: frozenset[ProfileId] = frozenset()
+    """Profiles whose relink address is not at their data centre: it is not for a person to follow."""
     _by_id: Mapping[CalendarId, Calendar] = field(init=False, repr=False, compare=False)
     _holders: Collection[ProfileId] = field(init=False, repr=False, compare=False)
     _shortlists: dict[Wanted, tuple[ConferencingProfile, ...]] = field(init=False, repr=False, compare=False)

@@ -13,6 +13,7 @@ from reconciler.domain.evidence import Evidence
 from reconciler.domain.ids import names_profile
 from reconciler.domain.outcome import OUTCOME_NAMES, InDoubt
 from reconciler.domain.policy import Policy
+from reconciler.domain.visible import page
 
 SUPPORT = "support"
 """Where an escalation's `after` holds it."""
@@ -113,7 +114,7 @@ def support_text(details: Json) -> str:
     lines.append(f"{'Normal waiting time:':<{_WIDTH}}{details['grace_seconds']} s after a write")
     lines += _listed("Written again", [_repair_text(r) for r in details["repairs"]])
     lines += _listed("Notified by Cronofy", [_notified_text(n) for n in details["notifications"]])
-    return "\n".join(lines)
+    return page(lines)
 
 
 def _said(value: object) -> str:

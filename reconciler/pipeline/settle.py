@@ -32,7 +32,7 @@ from reconciler.domain.remedy import (
     remedy_json,
     remedy_text,
 )
-from reconciler.domain.roster import Roster
+from reconciler.domain.roster import WITHHELD, Roster
 from reconciler.domain.state import EventState, after_look, after_write, decided_anew
 from reconciler.domain.support import SUPPORT, support_details
 from reconciler.pipeline.act import based_on, doubt_entry
@@ -347,6 +347,7 @@ class _Book:
         if notice is not None:
             detail["events"] = [str(key) for key, _ in notice.events]
             detail |= {"more": notice.more} if notice.more else {}
+            detail |= {"relink_url": WITHHELD} if notice.withheld else {}
         return AuditEntry(
             tag=tag,
             at=self._now,
@@ -376,5 +377,6 @@ def _notice(item: Judged, roster: Roster | None) -> Notice:
     if isinstance(item.remedy, Notify):
         profile: ProfileId | None = item.remedy.profile_id
         url = roster.relink_urls.get(profile) if roster and profile else None
-        return Notice(Subject(item.remedy.kind, profile), (), item.remedy.provider_name, url)
+        withheld = roster is not None and profile in roster.withheld
+        return Notice(Subject(item.remedy.kind, profile), (), item.remedy.provider_name, url, withheld=withheld)
     return Notice(Subject(NoticeKind.REAUTHORIZE_ACCOUNT, None), ())

@@ -1,11 +1,13 @@
 """A report as CSV: one row per line of the report, for spreadsheets.
 
 UTF-8 with a byte order mark, which Excel needs. A text that a spreadsheet would take for a formula is prefixed with an
-apostrophe. Times are UTC, as their columns' names say, in the form that spreadsheets read.
+apostrophe; control and direction-changing characters are shown as escapes, tabs and line breaks stay. Times are UTC, as
+their columns' names say, in the form that spreadsheets read.
 """
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -20,6 +22,7 @@ from reconciler.domain.report_words import (
     NextStep,
     provider_text,
 )
+from reconciler.domain.visible import visible
 
 COLUMNS = (
     "kind", "account_manager", "customer", "person", "account_id", "calendar_id", "event_id", "start_utc", "events",
@@ -27,7 +30,10 @@ COLUMNS = (
     "new_profile", "new_provider", "provider_change",
 )  # fmt: skip
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_UNSEEN = r"\s\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+_SIGNS = r"=+\-@\uff1d\uff0b\uff0d\uff20\u2212\ufe62\ufe63\ufe66\ufe6b"
+_FORMULA = re.compile(rf"[\t\r\n]|[{_UNSEEN}]*[{_SIGNS}]")
+"""A sign that begins a formula, in full width, small or as itself; spreadsheets skip blanks and what is not seen."""
 
 Row = dict[str, str | int | None]
 
@@ -45,10 +51,13 @@ def render(report: Report) -> bytes:
 
 
 def safe(value: str | int | None) -> str | int:
-    """A cell that no spreadsheet takes for a formula."""
+    """A cell that no spreadsheet takes for a formula, without what moves a cursor or turns text."""
     if value is None:
         return ""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    if not isinstance(value, str):
+        return value
+    shown = visible(value, keep="\t\r\n")
+    return f"'{shown}" if _FORMULA.match(value) else shown
 
 
 def _rows(manager: ManagerSection, customer: CustomerSection) -> Iterator[Row]:

@@ -12,6 +12,7 @@ from reconciler.domain.evidence_json import evidence_from
 from reconciler.domain.policy import Policy
 from reconciler.domain.remedy import REMEDY_NAMES, Escalate
 from reconciler.domain.support import SUPPORT, support_text
+from reconciler.domain.visible import page
 from reconciler.reporting.summary_text import service_text
 
 _WHAT = {
@@ -116,8 +117,8 @@ def story_text(event: Mapping[str, Any], entries: Sequence[StoredEntry], policy:
     elif event.get("next_read_at"):
         lines.append(f"due again from {_when(event['next_read_at'])}")
     if details := _support(event, entries):
-        lines += ["", "for Cronofy's support, to be pasted into a mail:", "", support_text(details)]
-    return "\n".join(lines)
+        lines += ["", "for Cronofy's support, to be pasted into a mail:", "", *support_text(details).split("\n")]
+    return page(lines)
 
 
 def _expected_next(event: Mapping[str, Any]) -> str | None:

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup
 
 from reconciler.domain.plural import many
 from reconciler.domain.report import SOON, Period, Report
@@ -16,6 +17,7 @@ from reconciler.domain.report_words import (
     RepairStatus,
     provider_text,
 )
+from reconciler.domain.visible import visible
 
 
 def render(report: Report) -> bytes:
@@ -44,6 +46,7 @@ def _template() -> Template:
     environment = Environment(
         loader=PackageLoader("reconciler.reporting"),
         autoescape=True,
+        finalize=_finished,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -58,6 +61,11 @@ def _template() -> Template:
         "CONFIRMED": RepairStatus.CONFIRMED,
     }
     return environment.get_template("report.html.j2")
+
+
+def _finished(value: object) -> object:
+    """A text from outside without what moves a cursor or turns text; the page's own parts are text already escaped."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from types import TracebackType
-from typing import Self
+from typing import Self, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -13,16 +13,16 @@ _MOST_CAUSES = 4
 
 
 class Bar:
-    """A bar on stderr while its context lasts; silent where stderr is no terminal."""
+    """A bar on a terminal while its context lasts."""
 
-    def __init__(self, *, shown: bool) -> None:
+    def __init__(self, terminal: TextIO, *, shown: bool) -> None:
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[requests]} requests  {task.fields[causes]}"),
+            TextColumn("{task.fields[requests]} requests  {task.fields[causes]}", markup=False),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
+            console=Console(file=terminal),
             disable=not shown,
             transient=True,
         )

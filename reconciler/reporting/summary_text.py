@@ -7,6 +7,7 @@ from reconciler.domain.casework import UnitResult, Verdict
 from reconciler.domain.outage import Aftermath
 from reconciler.domain.plural import many
 from reconciler.domain.remedy import Reupsert, remedy_text
+from reconciler.domain.visible import page
 
 
 def run_text(
@@ -42,7 +43,7 @@ def run_text(
     if kept is not None:
         lines.append(f"  held back  {_kept(sum(kept['remedies'].values()), kept['plan_id'])}")
     lines += _failed(summary["errors"])
-    return "\n".join(lines)
+    return page(lines)
 
 
 def _would(summary: Mapping[str, Any], remedies: Mapping[str, int]) -> list[str]:
@@ -130,7 +131,7 @@ def fates_text(asked: int, fates: Mapping[str, Mapping[str, int]], *, undoes: bo
             "  the next run judges them anew and repairs what it finds broken: suspend the nightly run, or have the "
             "application write a profile that works"
         )
-    return "\n".join(lines)
+    return page(lines)
 
 
 def _by_kind(requests: Mapping[str, int]) -> str:
@@ -175,7 +176,7 @@ def plan_text(plan: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -> st
             change = f" ({_CHANGES[detail['provider_change']]})" if detail["provider_change"] != "same" else ""
             key = f"{item['calendar_id']}/{item['event_id']}"
             lines.append(f"  reupsert   {key}: {item['asked']} -> {detail['profile_id']}{change}")
-    return "\n".join(lines)
+    return page(lines)
 
 
 def status_text(status: Mapping[str, Any]) -> str:
@@ -205,7 +206,7 @@ def status_text(status: Mapping[str, Any]) -> str:
         f"incident: {incident['provider_name']} since {incident['opened_at']:%Y-%m-%d %H:%M} UTC"
         for incident in status["incidents"]
     ]
-    return "\n".join(lines)
+    return page(lines)
 
 
 def _run_lines(run: Mapping[str, Any]) -> list[str]:

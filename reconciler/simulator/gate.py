@@ -15,12 +15,14 @@ from typing import Any
 
 from aiohttp import web
 from multidict import CIMultiDict
+from yarl import URL
 
 from reconciler.simulator import answers, control
 from reconciler.simulator.accounts import Account
 from reconciler.simulator.calls import CALL, Call
 from reconciler.simulator.faults import HTML_PAGE, Fault
 from reconciler.simulator.journal import RequestRecord, kind_of, redact, redact_query
+from reconciler.simulator.loopback import is_loopback, names_loopback
 from reconciler.simulator.world import World
 
 _FORM = "application/x-www-form-urlencoded"
@@ -41,8 +43,12 @@ class Gate:
 
     async def passing(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Lead one request through."""
+        if not names_loopback(request.headers.get("Host")):
+            return _turned_away("this simulator answers to names of this machine only", answers.MISDIRECTED)
         self._world.settle()
         if control.concerns(request.path):
+            if not self._is_own(request.headers.get("Origin")):
+                return _turned_away("a page of another origin has no say here", answers.FORBIDDEN)
             return await _controlled(request, handler)
         call = await self._read(request)
         request[CALL] = call
@@ -52,6 +58,10 @@ class Gate:
         broken = request.transport is None or request.transport.is_closing()
         record.status = None if broken else response.status
         return response
+
+    def _is_own(self, origin: str | None) -> bool:
+        """Whether a request is from no browser's page, or from a page of ours."""
+        return origin is None or URL(self.base_url).port == _port_here(origin)
 
     async def _read(self, request: web.Request) -> Call:
         header = request.headers.get("Authorization", "")
@@ -135,6 +145,19 @@ class Gate:
             await asyncio.sleep(_LOOK_S)
         fault.held -= 1
         self._world.settle()
+
+
+def _port_here(origin: str) -> int | None:
+    """The port of an origin on this machine; null of any other, and of what is none."""
+    try:
+        url = URL(origin)
+        return url.port if url.scheme == "http" and is_loopback(url.host) else None
+    except ValueError:
+        return None
+
+
+def _turned_away(why: str, status: int) -> web.Response:
+    return web.json_response({"error": why}, status=status)
 
 
 async def _controlled(request: web.Request, handler: Handler) -> web.StreamResponse:

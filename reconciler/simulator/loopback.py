@@ -17,6 +17,16 @@ def is_loopback(host: str | None) -> bool:
         return False
 
 
+def names_loopback(header: str | None) -> bool:
+    """Whether a `Host` header, or an `Origin` without its scheme, names this machine; a missing one names no other."""
+    if header is None:
+        return True
+    try:
+        return is_loopback(URL(f"http://{header}").host)
+    except ValueError:
+        return False
+
+
 def leads_to_loopback(address: str) -> bool:
     """Whether it is an http(s) address on this machine."""
     try:

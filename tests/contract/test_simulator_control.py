@@ -263,3 +263,37 @@ def test_the_reference_names_every_route_and_setting_and_its_scene_loads() -> No
     (example,) = re.findall(r"```json\n(\{.*?\n\})\n```", text, flags=re.DOTALL)
     load_scene(world, json.loads(example))
     assert world.events
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "10.0.0.1", "127.0.0.1.evil.example", "", "a b"])
+@pytest.mark.parametrize("path", ["/v1/userinfo", "/control/state", "/nowhere"])
+async def test_a_name_that_is_not_this_machines_is_misdirected(
+    session: aiohttp.ClientSession, world: World, host: str, path: str
+) -> None:
+    async with session.get(path, headers={"Host": host}) as answer:
+        assert answer.status in {400, 421}
+    assert world.requests == []
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1", "127.0.0.1", "127.0.0.1:9", "[::1]:9"])
+async def test_every_name_of_this_machine_will_do(session: aiohttp.ClientSession, host: str) -> None:
+    async with session.get("/control/state", headers={"Host": host}) as answer:
+        assert answer.status == 200
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost:1", "http://127.0.0.1", "x:y:z"])
+async def test_a_page_of_another_origin_changes_nothing(
+    session: aiohttp.ClientSession, world: World, origin: str
+) -> None:
+    before = world.now()
+    async with session.post("/control/clock", json={"advance": "1h"}, headers={"Origin": origin}) as answer:
+        assert answer.status == 403
+    assert (world.now() - before).total_seconds() < 3000
+
+
+async def test_a_page_of_its_own_origin_may(session: aiohttp.ClientSession) -> None:
+    async with session.get("/control/state") as answer:
+        own = answer.url.origin()
+    for origin in (str(own), f"http://localhost:{own.port}"):
+        async with session.get("/control/state", headers={"Origin": origin}) as answer:
+            assert answer.status == 200

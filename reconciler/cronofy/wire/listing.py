@@ -16,6 +16,7 @@ from reconciler.cronofy.wire.times import ZonedTime, listed_time
 from reconciler.domain.event import Absent, Assigned, Conferencing, Pending, summary_digest
 from reconciler.domain.evidence import Found, Unreadable, together
 from reconciler.domain.ids import CalendarId, EventId, EventKey
+from reconciler.domain.links import meeting_link
 from reconciler.domain.pushed import PushedEvent
 from reconciler.domain.times import Instant, TimeUnreadable, parse_event_time
 
@@ -316,8 +317,8 @@ _UID = re.compile(r"[\w.@:-]{1,200}", re.ASCII)
 def _conferencing(value: _Conferencing | None) -> Conferencing:
     if value is None:
         return _ABSENT
-    if value.join_url and value.join_url.strip():
-        return Assigned(value.join_url, value.provider_name if isinstance(value.provider_name, str) else None)
+    if link := meeting_link(value.join_url):
+        return Assigned(link, value.provider_name if isinstance(value.provider_name, str) else None)
     return _PENDING if value.pending else _ABSENT
 
 
