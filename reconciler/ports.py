@@ -12,7 +12,7 @@ from reconciler.domain.evidence import Found, Unreadable
 from reconciler.domain.ids import AccountId, CalendarId, EventKey, ProfileId
 from reconciler.domain.outcome import Outcome
 from reconciler.domain.remedy import Drift
-from reconciler.domain.roster import LostRosters, Roster
+from reconciler.domain.roster import Losses, Roster
 from reconciler.domain.run import ProviderShare, RunClosed, RunRow, Totals
 
 
@@ -322,9 +322,13 @@ class CaseStore(Protocol):
         """Record a unit's result, once and whole. What the application's database refuses costs that alone."""
         ...
 
-    async def lost_rosters(self, run_id: UUID, *, one_in_hand: bool = False) -> LostRosters:
+    async def lost_rosters(self, run_id: UUID, *, one_in_hand: bool = False) -> Losses:
         """How many accounts' rosters lost every profile, by the units recorded so far; nothing is counted while there
         is none, be it in hand."""
+        ...
+
+    async def lost_access(self, run_id: UUID, *, one_in_hand: bool = False) -> Losses:
+        """How many accounts Cronofy refused, in the same way."""
         ...
 
     async def record_more(self, results: Sequence[UnitResult]) -> Recorded:
@@ -388,7 +392,7 @@ class Stop(Protocol):
 
 
 Reopened = Literal["repaired", "waiting"]
-"""Units that are worked once more: those whose repairs await confirmation, or those that waited for all rosters."""
+"""Units that are worked once more: those whose repairs await confirmation, or those that waited for all accounts."""
 
 
 class Engine(Protocol):
@@ -497,13 +501,13 @@ class RunLedger(Protocol):
         ...
 
     async def shares(
-        self, run_id: UUID, now: datetime, since: datetime, also: Sequence[str]
+        self, run_id: UUID, now: datetime, since: datetime, also: Collection[str]
     ) -> Mapping[str, ProviderShare]:
         """How the providers that this run observed, and those of `also`, do over events written after `since`."""
         ...
 
-    async def open_incidents(self) -> Sequence[str]:
-        """The providers with an open incident."""
+    async def open_incidents(self) -> Mapping[str, datetime]:
+        """The providers with an open incident, and when it was opened."""
         ...
 
     async def open_incident(

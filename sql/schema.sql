@@ -63,7 +63,8 @@ CREATE TABLE reconciler.event_states (
     asked_provider text,
     uncorrected_profile text,
     uncorrected_reason text,
-    stamped_from timestamp with time zone
+    stamped_from timestamp with time zone,
+    linked_at timestamp with time zone
 );
 
 CREATE TABLE reconciler.events (
@@ -95,7 +96,8 @@ CREATE TABLE reconciler.known_profiles (
     profile_name text,
     connected boolean NOT NULL,
     listed boolean NOT NULL,
-    seen_at timestamp with time zone NOT NULL
+    seen_at timestamp with time zone NOT NULL,
+    disconnected_at timestamp with time zone
 );
 
 CREATE TABLE reconciler.notices (
@@ -200,7 +202,8 @@ CREATE TABLE reconciler.run_units (
     repairs integer NOT NULL DEFAULT 0,
     refusal text,
     roster_lost boolean NOT NULL DEFAULT false,
-    weighed boolean NOT NULL DEFAULT false
+    weighed boolean NOT NULL DEFAULT false,
+    access_lost boolean NOT NULL DEFAULT false
 );
 
 CREATE TABLE reconciler.runs (
@@ -268,6 +271,7 @@ CREATE INDEX notices_open_by_last_event ON reconciler.notices USING btree (last_
 CREATE INDEX notifications_by_event ON reconciler.notifications USING btree (calendar_id, event_id, received_at);
 CREATE INDEX notifications_of_accounts_to_look_at ON reconciler.notifications USING btree (account_id) WHERE ((looked_at IS NULL) AND (event_id IS NULL));
 CREATE INDEX notifications_of_events_to_look_at ON reconciler.notifications USING btree (calendar_id, event_id) WHERE (looked_at IS NULL);
+CREATE INDEX run_units_access_lost ON reconciler.run_units USING btree (run_id) WHERE access_lost;
 CREATE INDEX run_units_roster_lost ON reconciler.run_units USING btree (run_id) WHERE roster_lost;
 CREATE INDEX run_units_todo ON reconciler.run_units USING btree (run_id, deadline, account_id) WHERE (state = 'todo'::text);
 CREATE INDEX runs_by_start ON reconciler.runs USING btree (started_at DESC);

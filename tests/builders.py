@@ -189,6 +189,7 @@ def some_evidence(
     notified: Sequence[Notified] = (),
     rejections: Sequence[Rejection] = (),
     open_incidents: Sequence[str] = (),
+    not_default: Sequence[str] = (),
 ) -> Evidence:
     """An event past grace that is listed as pending (`pending=False`: without conferencing), all else in order."""
     return Evidence(
@@ -205,6 +206,7 @@ def some_evidence(
         notified=tuple(notified),
         rejections=tuple(rejections),
         open_incidents=tuple(open_incidents),
+        not_default=tuple(ProfileId(p) for p in not_default),
     )
 
 

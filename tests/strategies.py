@@ -88,6 +88,7 @@ bodies = st.builds(
     st.none() | event_times,
     st.sampled_from(ZONES),
     recurs=seldom,
+    sets_location=st.booleans(),
 )
 usable_bodies = st.builds(StoredBody, st.just(BodyState.USABLE), ahead.map(Instant), ahead.map(Instant))
 conferencing_profiles = st.builds(
@@ -134,6 +135,7 @@ def evidence(read: st.SearchStrategy[ReadBack] = read_backs) -> st.SearchStrateg
         notified=st.lists(notifications, max_size=2).map(tuple),
         rejections=st.lists(rejections, max_size=2).map(tuple),
         open_incidents=st.lists(st.sampled_from(PROVIDERS), max_size=2, unique=True).map(tuple),
+        not_default=st.lists(st.sampled_from(PROFILE_IDS), max_size=2, unique=True).map(tuple),
     )
 
 

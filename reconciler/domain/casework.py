@@ -51,7 +51,7 @@ class Scope:
 class Unit:
     """One account of a run's work. `deadline` is the soonest start among its due events.
 
-    `weighed`: it has waited until all rosters were read, and what its own says is believed.
+    `weighed`: it has waited until all accounts were through, and what was answered of its own is believed.
     """
 
     run_id: UUID
@@ -110,8 +110,9 @@ class Caseload:
     """A unit's due events, soonest first, and what is on record about their account.
 
     `profiles` describes every conferencing profile ever listed; `listed_before` is how many the last roster held,
-    null where there is none on record. `to_look_at`: the ids of notifications about the account as a whole that this
-    unit takes into account.
+    null where there is none on record. `disconnected` says when those were first seen disconnected that the last roster
+    showed so; `default_linked_at`: when an event that asked `default` last got a link, where any is disconnected.
+    `to_look_at`: the ids of notifications about the account as a whole that this unit takes into account.
     """
 
     unit: Unit
@@ -122,6 +123,8 @@ class Caseload:
     listed_before: int | None = None
     open_notices: tuple[Notice, ...] = ()
     to_look_at: tuple[int, ...] = ()
+    disconnected: Mapping[ProfileId, datetime] = field(default_factory=dict)
+    default_linked_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,10 +193,14 @@ def added(one: Counts, other: Counts) -> Counts:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """How a provider did in this unit, over the events that count towards an outage."""
+    """How a service did in this unit, over the events that count towards an outage.
+
+    `told`: of how many Cronofy has pushed that their provider fails.
+    """
 
     overdue: int
     total: int
+    told: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,9 +208,9 @@ class UnitResult:
     """Everything one unit decided, to be recorded in a single transaction.
 
     `roster` is null where userinfo was not read; `roster_compared`: one with profiles was on record, `roster_lost`:
-    this one has none. `waits`: what rests on it was left until all rosters are read. `held` is evidence whose verdict
-    waits for the end of the run. `refusal` says which limit of the account held back its repairs. `looked_at`: the ids
-    of the notifications that were taken into account.
+    this one has none. `access_lost`: Cronofy refused the account. `waits`: what rests on either was left until all
+    accounts are through. `held` is evidence whose verdict waits for the end of the run. `refusal` says which limit of
+    the account held back its repairs. `looked_at`: the ids of the notifications that were taken into account.
     """
 
     unit: Unit
@@ -216,6 +223,7 @@ class UnitResult:
     roster: Roster | None = None
     roster_compared: bool = False
     roster_lost: bool = False
+    access_lost: bool = False
     waits: bool = False
     held: tuple[tuple[EventKey, Evidence], ...] = ()
     verdicts: tuple[Verdict, ...] = ()

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from reconciler.domain.evidence import Evidence, NotListed, Unauthorized, Unreadable
-from reconciler.domain.ids import DEFAULT, INTEGRATED, RETIRED_8X8, names_profile
+from reconciler.domain.ids import DEFAULT, RETIRED_8X8, names_profile
 from reconciler.domain.policy import Policy
 from reconciler.domain.times import starts_by
 
-RULES_VERSION = 2
+RULES_VERSION = 3
 """Raised whenever a rule changes its verdict on evidence that an earlier version could have stored."""
 
 MISSES_THAT_COUNT = 2
@@ -88,7 +88,7 @@ def _profile_removed(e: Evidence, _: Policy) -> bool:
     if e.found is None:
         return False
     gone = names_profile(e.asked) and e.roster is not None and e.roster.profile(e.asked) is None
-    return gone or e.failing_since_written("profile_missing")
+    return gone or any(n.subtype == "profile_missing" for n in e.failures)
 
 
 def _profile_disconnected(e: Evidence, _: Policy) -> bool:
@@ -100,23 +100,30 @@ def _profile_disconnected(e: Evidence, _: Policy) -> bool:
     return profile is not None and not profile.connected
 
 
-def _only_integrated(e: Evidence) -> bool:
-    """Whether only the calendar's own video service could make the link."""
-    if e.asked == INTEGRATED:
-        return True
-    return e.asked == DEFAULT and e.roster is not None and not e.roster.conferencing
-
-
 def _integrated_unavailable(e: Evidence, _: Policy) -> bool:
-    return e.found is not None and _only_integrated(e) and e.roster is not None and e.roster.integrated is False
+    return e.found is not None and e.only_integrated and e.roster is not None and e.roster.integrated is False
 
 
-def _missing_meeting_url(e: Evidence, _: Policy) -> bool:
-    return e.found is not None and (_only_integrated(e) or e.failing_since_written("missing_meeting_url"))
+def _missing_meeting_url_pushed(e: Evidence, _: Policy) -> bool:
+    newest = e.newest_failure
+    return e.found is not None and newest is not None and newest.subtype == "missing_meeting_url"
 
 
 def _provider_outage(e: Evidence, _: Policy) -> bool:
-    return e.found is not None and (e.provider in e.open_incidents or e.failing_since_written(None))
+    return e.found is not None and (e.provider in e.open_incidents or outage_pushed(e))
+
+
+def outage_pushed(e: Evidence) -> bool:
+    """Whether the last that Cronofy pushed about the event is a failure of its provider: one without a subtype."""
+    return e.newest_failure is not None and e.newest_failure.subtype is None
+
+
+def _default_disconnected(e: Evidence, _: Policy) -> bool:
+    return e.found is not None and e.asked == DEFAULT and bool(e.suspects)
+
+
+def _integrated_gives_none(e: Evidence, _: Policy) -> bool:
+    return e.found is not None and e.only_integrated
 
 
 RULES: tuple[Rule, ...] = (
@@ -152,7 +159,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         Cause.CALENDAR_UNAVAILABLE,
-        "its calendar is deleted, read-only or no longer listed",
+        "its calendar is deleted, read-only or no longer listed (unlisted under a disconnected profile: the next row)",
         _calendar_unavailable,
     ),
     Rule(
@@ -187,13 +194,26 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         Cause.MISSING_MEETING_URL,
-        "only the calendar's own video service could make the link and gave none, or that was pushed",
-        _missing_meeting_url,
+        "the newest failure pushed since the last write is `missing_meeting_url`",
+        _missing_meeting_url_pushed,
     ),
     Rule(
         Cause.PROVIDER_OUTAGE,
-        "its provider has an open incident, or a failure without subtype was pushed since the last write",
+        "the service that would make the link has an open incident (for `integrated`, and `default` without any "
+        "conferencing profile, that is the calendar's own), or the newest failure pushed since the last write has no "
+        "subtype",
         _provider_outage,
+    ),
+    Rule(
+        Cause.PROFILE_DISCONNECTED,
+        "it asks for `default`, and a conferencing profile is disconnected; unless another event of the account that "
+        "asked `default` got its link since that profile was first seen disconnected",
+        _default_disconnected,
+    ),
+    Rule(
+        Cause.MISSING_MEETING_URL,
+        "only the calendar's own video service could make the link, and none of the above",
+        _integrated_gives_none,
     ),
     Rule(
         Cause.CONFERENCING_ABSENT,

@@ -50,8 +50,9 @@ class BodyState(StrEnum):
 class StoredBody:
     """What a decision needs to know of the body that the application last wrote; the rest stays unread.
 
-    `summary_digest` tells whether the calendar shows this very body; it is no evidence of a cause. `recurs`: it says
-    how the event repeats.
+    `summary_digest` tells whether the calendar shows this very body; it is not evidence of a cause. `recurs`: it says
+    how the event repeats. `sets_location`: it names a place of its own, where Cronofy would put the link in a calendar
+    without a field for it (Cronofy docs, "conferencing services": leave `location` blank).
     """
 
     state: BodyState
@@ -60,6 +61,7 @@ class StoredBody:
     tzid: str | None = None
     summary_digest: str | None = field(default=None, compare=False)
     recurs: bool = False
+    sets_location: bool = False
 
 
 def summary_digest(summary: object) -> str | None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from reconciler.domain.event import Absent, Assigned, Conferencing, Pending, StoredBody
-from reconciler.domain.ids import ProfileId
-from reconciler.domain.roster import ConferencingProfile
+from reconciler.domain.ids import DEFAULT, INTEGRATED, ProfileId
+from reconciler.domain.roster import ConferencingProfile, own_service
 from reconciler.domain.times import EventTime, same_time, starts_by
 
 
@@ -140,9 +140,21 @@ class RosterFact:
         return tuple(p for p in self.conferencing if p.connected)
 
     @property
+    def disconnected(self) -> tuple[ConferencingProfile, ...]:
+        """The disconnected conferencing profiles, as listed."""
+        return tuple(p for p in self.conferencing if not p.connected)
+
+    @property
     def integrated(self) -> bool | None:
         """Whether the calendar offers its own video service; null when not known."""
         return self.calendar.integrated if self.calendar else None
+
+    @property
+    def own_service(self) -> str | None:
+        """The calendar's own video service; null where it offers none, or the calendar's provider is not known."""
+        if self.calendar is None or self.calendar.integrated is False:
+            return None
+        return own_service(self.calendar.profile_provider)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +195,9 @@ class Evidence:
 
     `starts_at` and `written_at` are the application's, `read_back` is Cronofy's, `repaired_at` and `repairs` our own.
     `roster` is null where no rule needed it. `previous` describes the asked profile as last listed.
-    `open_incidents` names the providers with an open incident.
+    `open_incidents` names the services whose open incident speaks for events. `not_default` are disconnected profiles
+    that cannot be what `default` stands for: since they were first seen disconnected, another event of the account that
+    asked `default` got its link.
     """
 
     now: datetime
@@ -199,6 +213,7 @@ class Evidence:
     notified: tuple[Notified, ...] = ()
     rejections: tuple[Rejection, ...] = ()
     open_incidents: tuple[str, ...] = ()
+    not_default: tuple[ProfileId, ...] = ()
 
     @property
     def touched_at(self) -> datetime:
@@ -230,26 +245,46 @@ class Evidence:
         """Whether the read-back shows no conferencing at all."""
         return self.found is not None and isinstance(self.found.conferencing, Absent)
 
-    def failing_since_written(self, subtype: str | None) -> bool:
-        """Whether Cronofy pushed a failure of that subtype (null: without one) since the event was last written."""
-        return any(
-            n.type == CONFERENCING_FAILING and n.subtype == subtype and n.at > self.touched_at for n in self.notified
-        )
+    @property
+    def failures(self) -> tuple[Notified, ...]:
+        """What Cronofy pushed of failures since the event was last written, oldest first.
+
+        One from before our own repair speaks of the profile that was asked for then.
+        """
+        since = (n for n in self.notified if n.type == CONFERENCING_FAILING and n.at > self.touched_at)
+        return tuple(sorted(since, key=lambda n: n.at))
+
+    @property
+    def newest_failure(self) -> Notified | None:
+        """The last of them: it says how the event fails now."""
+        return self.failures[-1] if self.failures else None
+
+    @property
+    def only_integrated(self) -> bool:
+        """Whether only the calendar's own video service could make the link."""
+        if self.asked == INTEGRATED:
+            return True
+        return self.asked == DEFAULT and self.roster is not None and not self.roster.conferencing
 
     @property
     def provider(self) -> str | None:
-        """The provider whose connected profile should make the link, where that is certain."""
+        """The service that should make the link, where that is certain: a connected profile's provider, or the
+        calendar's own."""
         if self.roster is None:
             return None
-        if self.asked == "default":
+        if self.only_integrated:
+            return self.roster.own_service
+        if self.asked == DEFAULT:
             providers = {p.provider_name for p in self.roster.connected}
-            return providers.pop() if len(providers) == 1 and self._all_connected else None
+            return providers.pop() if len(providers) == 1 and not self.roster.disconnected else None
         profile = self.roster.profile(self.asked)
         return profile.provider_name if profile and profile.connected else None
 
     @property
-    def _all_connected(self) -> bool:
-        return self.roster is not None and len(self.roster.connected) == len(self.roster.conferencing)
+    def suspects(self) -> tuple[ConferencingProfile, ...]:
+        """The disconnected profiles one of which may be what `default` stands for: Cronofy does not say which it is."""
+        disconnected = self.roster.disconnected if self.roster else ()
+        return tuple(p for p in disconnected if p.profile_id not in self.not_default)
 
     def needs_roster(self) -> bool:
         """Whether any rule after the read itself may need the roster: no link yet, and still to come."""

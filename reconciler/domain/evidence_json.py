@@ -48,6 +48,7 @@ def evidence_json(e: Evidence) -> Json:
             "end": _time_json(e.body.end),
             "tzid": e.body.tzid,
             **({"recurs": True} if e.body.recurs else {}),
+            **({"location": True} if e.body.sets_location else {}),
         },
         "read_back": _read_back_json(e.read_back),
         "repairs": e.repairs,
@@ -64,6 +65,8 @@ def evidence_json(e: Evidence) -> Json:
         out["rejections"] = rejections_json(e.rejections)
     if e.open_incidents:
         out["open_incidents"] = list(e.open_incidents)
+    if e.not_default:
+        out["not_default"] = list(e.not_default)
     return out
 
 
@@ -96,6 +99,7 @@ def evidence_from(stored: Json) -> Evidence:
             _time_or_none(body["end"]),
             body["tzid"],
             recurs=body.get("recurs", False),
+            sets_location=body.get("location", False),
         ),
         read_back=_read_back(stored["read_back"]),
         roster=_roster(roster) if roster is not None else None,
@@ -107,6 +111,7 @@ def evidence_from(stored: Json) -> Evidence:
         ),
         rejections=rejections_from(stored.get("rejections", [])),
         open_incidents=tuple(stored.get("open_incidents", ())),
+        not_default=tuple(ProfileId(p) for p in stored.get("not_default", ())),
     )
 
 

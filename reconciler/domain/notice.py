@@ -64,7 +64,7 @@ def recipient(kind: NoticeKind, who: Addressee) -> str | None:
 
 def changes(
     open_notices: Sequence[Notice],
-    wanted: Mapping[EventKey, tuple[datetime, Notice]],
+    wanted: Mapping[EventKey, tuple[datetime, Sequence[Notice]]],
     judged: Collection[EventKey],
     now: datetime,
     *,
@@ -72,7 +72,7 @@ def changes(
 ) -> NoticeChanges:
     """How the notices of an account change when some of its events have been judged.
 
-    `wanted` says, for each judged event that needs one, its start and the notice it needs (whose `events` are
+    `wanted` says, for each judged event that needs any, its start and the notices it needs (whose `events` are
     ignored). Events not judged this time stay where they wait, unless they have started. `readable`: the account
     could be read, so nobody has to authorise it again.
     """
@@ -84,9 +84,10 @@ def changes(
             continue
         latest[notice.subject] = notice
         waiting[notice.subject] = {k: at for k, at in notice.events if k not in judged and at > now}
-    for key, (starts_at, notice) in wanted.items():
-        latest[notice.subject] = notice
-        waiting.setdefault(notice.subject, {})[key] = starts_at
+    for key, (starts_at, notices) in wanted.items():
+        for notice in notices:
+            latest[notice.subject] = notice
+            waiting.setdefault(notice.subject, {})[key] = starts_at
     queue, update = [], []
     unnamed = {s: _unnamed(n, judged) for s, n in before.items()}
     resolve = [s for s in before if not waiting.get(s) and (s not in waiting or not unnamed[s])]

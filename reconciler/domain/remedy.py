@@ -14,6 +14,7 @@ from reconciler.domain.evidence import Evidence, KnownProfile, RosterFact
 from reconciler.domain.ids import DEFAULT, INTEGRATED, RETIRED_8X8, ProfileId, names_profile
 from reconciler.domain.policy import Policy, Substitute
 from reconciler.domain.roster import ConferencingProfile
+from reconciler.domain.shortlist import MOST_DISCONNECTED
 from reconciler.domain.times import day_that_begins, same_time, starts_by
 
 
@@ -75,12 +76,29 @@ class Reupsert:
 
 
 @dataclass(frozen=True, slots=True)
+class About:
+    """What a notice is about: a profile and its provider."""
+
+    profile_id: ProfileId | None
+    provider_name: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Notify:
-    """Queue a notice; `profile_id` says which profile it is about, null where it is about none."""
+    """Queue a notice; `profile_id` says which profile it is about, null where it is about none.
+
+    `others`: the same is asked about each of these too, in a notice of its own.
+    """
 
     kind: NoticeKind
     profile_id: ProfileId | None = None
     provider_name: str | None = None
+    others: tuple[About, ...] = ()
+
+    @property
+    def about(self) -> tuple[About, ...]:
+        """What each of the notices is about."""
+        return (About(self.profile_id, self.provider_name), *self.others)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +153,10 @@ def remedy_json(remedy: Remedy) -> dict[str, object]:
             detail |= {"drift": {"start": drift.start_text, "end": drift.end_text}} if drift else {}
             detail |= {"undoes": undoes} if undoes else {}
             detail |= {"restores": True} if restores else {}
-        case Notify(kind, profile_id, provider_name):
+        case Notify(kind, profile_id, provider_name, others):
             detail |= {"kind": kind.value, "profile_id": profile_id, "provider_name": provider_name}
+            more = [{"profile_id": other.profile_id, "provider_name": other.provider_name} for other in others]
+            detail |= {"others": more} if more else {}
         case Park(reason) | Escalate(reason):
             detail["reason"] = reason
         case Report(reason):
@@ -153,8 +173,8 @@ def remedy_text(remedy: Remedy) -> str:
     match remedy:
         case Reupsert(profile_id):
             return f"reupsert {profile_id}"
-        case Notify(kind, profile_id):
-            return f"notify {kind.value} {profile_id or ''}".rstrip()
+        case Notify(kind):
+            return " ".join(("notify", kind.value, *(one.profile_id for one in remedy.about if one.profile_id)))
         case Leave() | Settle() | Wait() | Park() | Report() | Escalate():
             return REMEDY_NAMES[type(remedy)]
     assert_never(remedy)
@@ -170,8 +190,10 @@ def choose(finding: Finding, policy: Policy) -> Remedy:
             return Park(getattr(evidence.read_back, "reason", "unauthorized"))
         case Cause.EVENT_DELETED | Cause.EVENT_PAST | Cause.ASSIGNED:
             return Settle()
-        case Cause.EVENT_MISSING | Cause.CALENDAR_UNAVAILABLE | Cause.CONFERENCING_ABSENT:
+        case Cause.EVENT_MISSING | Cause.CALENDAR_UNAVAILABLE:
             return Report()
+        case Cause.CONFERENCING_ABSENT:
+            return Report(_LOCATION_SET if evidence.body.sets_location else None)
         case Cause.CALENDAR_DISCONNECTED:
             return _about_calendar(NoticeKind.RELINK_CALENDAR, evidence)
         case Cause.SETTLING | Cause.PROVIDER_OUTAGE:
@@ -184,7 +206,8 @@ def choose(finding: Finding, policy: Policy) -> Remedy:
             return _about_calendar(NoticeKind.RESTORE_LICENCE, evidence)
         case Cause.UNEXPLAINED:
             if evidence.found is not None and evidence.age >= policy.escalate_after:
-                return Escalate("pending past the escalation age without a known cause")
+                hint = f"; {_LOCATION_SET}" if evidence.body.sets_location else ""
+                return Escalate(f"pending past the escalation age without a known cause{hint}")
             return Wait()
     assert_never(finding.cause)
 
@@ -197,12 +220,17 @@ def _about_calendar(kind: NoticeKind, evidence: Evidence) -> Notify:
 
 
 def _relink(evidence: Evidence) -> Notify:
-    """The disconnected profile; for `default` the first listed, whose relink alone lets Cronofy finish."""
+    """The disconnected profile; for `default` each that may be it, for a relink of that alone lets Cronofy finish."""
     roster = evidence.roster or RosterFact((), None)
-    lost = roster.profile(evidence.asked) or next(iter(roster.conferencing), None)
-    if lost is None:
+    asked = roster.profile(evidence.asked)
+    lost = (asked,) if asked else evidence.suspects or roster.disconnected
+    if not lost:
         return Notify(NoticeKind.RELINK_CONFERENCING)
-    return Notify(NoticeKind.RELINK_CONFERENCING, lost.profile_id, lost.provider_name)
+    first, *others = (About(profile.profile_id, profile.provider_name) for profile in lost[:MOST_DISCONNECTED])
+    return Notify(NoticeKind.RELINK_CONFERENCING, first.profile_id, first.provider_name, tuple(others))
+
+
+_LOCATION_SET = "the stored body sets a location, where Cronofy puts the link in a calendar without a field for it"
 
 
 MOST_REFUSED = 10

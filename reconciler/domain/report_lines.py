@@ -14,6 +14,7 @@ from reconciler.domain.report_words import (
     ASKED_TEXT,
     CAUSE_TEXT,
     CAUSE_TITLE,
+    LOCATION_TEXT,
     NOT_JUDGED_TEXT,
     NOT_JUDGED_TITLE,
     NOT_LISTED_TEXT,
@@ -43,6 +44,7 @@ _WAITS = {
     Cause.PROVIDER_OUTAGE: Step.WAIT_FOR_SERVICE,
     Cause.UNEXPLAINED: Step.WAIT_UNSURE,
 }
+_MAY_STAND_IN_LOCATION = frozenset({Cause.CONFERENCING_ABSENT, Cause.UNEXPLAINED})
 _NOTICES = {kind.value: kind for kind in NoticeKind}
 
 
@@ -76,7 +78,8 @@ class AtRisk:
 
     `remedy` is the phrase of `event_states.remedy`; `corrected`: a repair was accepted and awaits its link;
     `planned`: the remedy was worked out in a run that did not carry it out; `unlisted`: the last listing lacked the
-    event, for the first time; `refused`: Cronofy refused the stored body, so that it is not sent again.
+    event, for the first time; `refused`: Cronofy refused the stored body, so that it is not sent again; `located`: the
+    body names a place.
     """
 
     owner: Owner
@@ -88,6 +91,7 @@ class AtRisk:
     planned: bool = False
     unlisted: bool = False
     refused: bool = False
+    located: bool = False
 
     @property
     def lacking(self) -> bool:
@@ -106,7 +110,8 @@ class AtRisk:
         """The cause in a sentence."""
         if self.lacking:
             return NOT_LISTED_TEXT
-        return CAUSE_TEXT[self.cause] if self.cause else NOT_JUDGED_TEXT
+        text = CAUSE_TEXT[self.cause] if self.cause else NOT_JUDGED_TEXT
+        return f"{text} {LOCATION_TEXT}" if self.located and self.cause in _MAY_STAND_IN_LOCATION else text
 
     @property
     def next_step(self) -> NextStep:

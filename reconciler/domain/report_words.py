@@ -10,6 +10,7 @@ from enum import StrEnum
 from reconciler.domain.cause import Cause
 from reconciler.domain.ids import DEFAULT, INTEGRATED, RETIRED_8X8, ProfileId
 from reconciler.domain.remedy import NoticeKind, ProviderChange
+from reconciler.domain.support import SUPPORT_ADDRESS
 
 
 class Actor(StrEnum):
@@ -90,7 +91,8 @@ CAUSE_TEXT: dict[Cause, str] = {
     Cause.SETTLING: "The meeting was booked or changed a moment ago; its link is still being made.",
     Cause.PROVIDER_RETIRED: "The meeting was booked with 8x8, a video service that no longer exists.",
     Cause.PROFILE_REMOVED: "The video account that the meeting was booked with has been removed.",
-    Cause.PROFILE_DISCONNECTED: "The connection to the video account is broken, for example after a password change.",
+    Cause.PROFILE_DISCONNECTED: "The connection to a video account that the meeting uses, or may use, is broken, for"
+    " example after a password change.",
     Cause.INTEGRATED_UNAVAILABLE: "The calendar's own video service was to be used, but the calendar offers none.",
     Cause.MISSING_MEETING_URL: "The calendar's own video service gives no link; most often a licence is missing.",
     Cause.PROVIDER_OUTAGE: "The video service has trouble making links at the moment.",
@@ -115,11 +117,18 @@ class NextStep:
     text: str
 
 
+LOCATION_TEXT = "It names a place: in a calendar without a field for video links the link would have to stand there."
+"""Added where a link is missing without another reason, and the meeting was written with a place."""
+
+_CONFIRMATION = "Cronofy may first send a mail in which the person has to confirm it."
+
 NOTICE_TEXT: dict[NoticeKind, NextStep] = {
-    NoticeKind.RELINK_CONFERENCING: NextStep(Actor.PERSON, "Connect the video account again."),
+    NoticeKind.RELINK_CONFERENCING: NextStep(Actor.PERSON, f"Connect the video account again. {_CONFIRMATION}"),
     NoticeKind.RELINK_CALENDAR: NextStep(Actor.PERSON, "Connect the calendar again."),
     NoticeKind.REAUTHORIZE_ACCOUNT: NextStep(Actor.PERSON, "Allow access to the calendar again."),
-    NoticeKind.CONNECT_CONFERENCING: NextStep(Actor.PERSON, "Connect a video account; there is none to use instead."),
+    NoticeKind.CONNECT_CONFERENCING: NextStep(
+        Actor.PERSON, f"Connect a video account; there is none to use instead. {_CONFIRMATION}"
+    ),
     NoticeKind.RESTORE_LICENCE: NextStep(
         Actor.ACCOUNT_MANAGER, "Have the licence for the calendar's own video service restored."
     ),
@@ -145,7 +154,7 @@ STEP_TEXT: dict[Step, NextStep] = {
     ),
     Step.ASK_SUPPORT: NextStep(
         Actor.ENGINEER,
-        "It has to be handed to Cronofy's support; `reconciler explain` prints the text for it.",
+        f"It has to be handed to Cronofy's support ({SUPPORT_ADDRESS}); `reconciler explain` prints the text for it.",
     ),
 }
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from reconciler.domain.ids import CalendarId, ProfileId
 from reconciler.domain.shortlist import ConferencingProfile, Wanted, shortlist
 
-__all__ = ["Calendar", "CalendarProfile", "ConferencingProfile", "LostRosters", "Roster"]
+__all__ = ["Calendar", "CalendarProfile", "ConferencingProfile", "Losses", "Roster"]
 
 MOST_ON_RECORD = 500
 """Profiles of a kind that are put on record; beyond these only such as an event asks for."""
@@ -19,6 +19,15 @@ class CalendarProfile:
     profile_id: ProfileId
     provider_name: str
     connected: bool
+
+
+_OWN_SERVICE = {"google": "google_meet", "apple": None, "cronofy": None, "unknown": None}
+_OF_OTHERS = "ms_teams_for_business"
+
+
+def own_service(calendar_provider: str | None) -> str | None:
+    """The video service that comes with a calendar service (as in `sql/fragments/due.sql`); null where none does."""
+    return _OWN_SERVICE.get(calendar_provider, _OF_OTHERS) if calendar_provider else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +58,11 @@ class Roster:
     withheld: frozenset[ProfileId] = frozenset()
     """Profiles whose relink address is not at their data centre: it is not for a person to follow."""
     _by_id: Mapping[CalendarId, Calendar] = field(init=False, repr=False, compare=False)
-    _holders: Collection[ProfileId] = field(init=False, repr=False, compare=False)
     _shortlists: dict[Wanted, tuple[ConferencingProfile, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         calendars = self.calendars or ()
         object.__setattr__(self, "_by_id", {c.calendar_id: c for c in reversed(calendars)})
-        object.__setattr__(self, "_holders", {c.profile_id for c in calendars})
         object.__setattr__(self, "_shortlists", {})
 
     def shortlist(self, wanted: Wanted) -> tuple[ConferencingProfile, ...]:
@@ -83,31 +90,27 @@ class Roster:
     def calendar_profile(self, calendar_id: CalendarId) -> CalendarProfile | None:
         """The profile a calendar belongs to.
 
-        A disconnected profile may list no calendars; a calendar's id begins with its profile's (`cal_{profile}_…`).
+        A disconnected profile may list no calendars, or not all of them; a calendar's id begins with its profile's
+        (`cal_{profile}_…`). Where none fits, it is a lone disconnected one that lists nothing.
         """
-        listed = self.calendar(calendar_id)
+        profiles, listed = self.calendar_profiles, self.calendar(calendar_id)
         if listed is not None:
-            return next((p for p in self.calendar_profiles if p.profile_id == listed.profile_id), None)
-        return next(
-            (
-                p
-                for p in self.calendar_profiles
-                if p.profile_id not in self._holders
-                and calendar_id.startswith(f"cal_{p.profile_id.removeprefix('pro_')}_")
-            ),
-            None,
-        )
+            return next((p for p in profiles if p.profile_id == listed.profile_id), None)
+        named = (p for p in profiles if calendar_id.startswith(f"cal_{p.profile_id.removeprefix('pro_')}_"))
+        lone = profiles[0] if len(profiles) == 1 and not profiles[0].connected and not self.calendars else None
+        return next(named, lone)
 
 
 FEWEST_LOST = 5
-"""Below this many accounts, lost profiles are those accounts' own affair."""
+"""Below this many accounts, what is lost is those accounts' own affair."""
 
 
 @dataclass(frozen=True, slots=True)
-class LostRosters:
-    """Of the accounts whose roster could be compared with one on record: how many, and how many lost every profile.
+class Losses:
+    """Of the accounts of a run that could be compared: how many, and how many lost the same thing since last time.
 
-    `to_come`: the accounts of the run that are not through yet.
+    What is lost is every conferencing profile of the roster, or access to the account. `to_come`: the accounts of the
+    run that are not through yet.
     """
 
     compared: int = 0
@@ -116,9 +119,9 @@ class LostRosters:
 
     @property
     def may_be_many(self) -> bool:
-        """Whether so many may yet have lost everything that it says more about the listing than about the accounts."""
+        """Whether so many may yet have lost it that this says more about what was answered than about the accounts."""
         return self.lost + self.to_come >= FEWEST_LOST
 
     def too_many(self, share: float) -> bool:
-        """Whether more than that share of those compared so far lost everything, and that may yet be many."""
+        """Whether more than that share of those compared so far lost it, and that may yet be many."""
         return self.may_be_many and self.lost > share * self.compared

@@ -61,34 +61,59 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class ProviderShare:
-    """How a provider does over the events that count towards an outage.
+    """How a service does over the events that count towards an outage.
 
-    `accounts` have something overdue. `waiting` are the events that an earlier run left to an outage of it, not counted
-    in the others.
+    `accounts` have something overdue, of so many `customers` (an account without one counts as one). `waiting` are the
+    events that an earlier run left to an outage of it, not counted in the others. `told`: of how many events Cronofy
+    has pushed that their provider fails, in `told_accounts`.
     """
 
     overdue: int = 0
     total: int = 0
     accounts: int = 0
     waiting: int = 0
+    customers: int = 0
+    told: int = 0
+    told_accounts: int = 0
+
+    @property
+    def is_inferred(self) -> bool:
+        """At least five accounts and at least half of the events are overdue."""
+        return self.accounts >= OUTAGE_ACCOUNTS and 2 * self.overdue >= self.total
+
+    @property
+    def is_told(self) -> bool:
+        """Cronofy said so of five accounts or more, or of two and a tenth of the events: fewer would end it at once."""
+        several = self.told_accounts >= TOLD_ACCOUNTS and 10 * self.told >= self.total
+        return several or self.told_accounts >= OUTAGE_ACCOUNTS
 
     @property
     def is_outage(self) -> bool:
-        """At least five accounts and at least half of the events."""
-        return self.accounts >= OUTAGE_ACCOUNTS and 2 * self.overdue >= self.total
+        """Whether an incident is to be opened."""
+        return self.is_inferred or self.is_told
 
     @property
     def is_over(self) -> bool:
         """Under a tenth of the events, those that still wait included; or there are none."""
         still = self.overdue + self.waiting
-        return still == 0 or 10 * still < self.total + self.waiting
+        return not self.is_told and (still == 0 or 10 * still < self.total + self.waiting)
 
     def as_json(self) -> dict[str, object]:
         """As an incident's evidence."""
-        return {"overdue": self.overdue, "events": self.total, "accounts": self.accounts, "waiting": self.waiting}
+        return {
+            "overdue": self.overdue,
+            "events": self.total,
+            "accounts": self.accounts,
+            "customers": self.customers,
+            "waiting": self.waiting,
+            "told": self.told,
+            "told_accounts": self.told_accounts,
+        }
 
 
 OUTAGE_ACCOUNTS = 5
+TOLD_ACCOUNTS = 2
+"""What Cronofy says of one account alone explains its event, and is not an outage."""
 
 
 def expected_end(now: datetime, left: int, done: int, since: datetime | None) -> datetime | None:

@@ -9,8 +9,9 @@ from reconciler.domain.ids import ProfileId
 MOST_PROFILES = 20
 """What evidence holds of conferencing profiles. Few people have more than three."""
 
-_MOST_OF_A_KIND = 5
-"""Of those that are disconnected, and of the providers there are."""
+MOST_DISCONNECTED = 5
+"""So many a person is asked to authorise again: `default` may stand for any of them."""
+_MOST_PROVIDERS = 5
 _CANDIDATES = 2
 """One may be refused in the same look: then the next replacement is still at hand, and not taken for the only one."""
 
@@ -55,8 +56,8 @@ def shortlist(profiles: Sequence[ConferencingProfile], wanted: Wanted) -> tuple[
         islice((n for n in named if profiles[n].profile_id != wanted.asked), _CANDIDATES),
         islice((n for n in same if profiles[n].profile_id != wanted.asked), _CANDIDATES),
         islice(others, 2 * _CANDIDATES),
-        islice(disconnected, _MOST_OF_A_KIND),
-        islice(_one_of_each_provider(profiles), _MOST_OF_A_KIND),
+        islice(disconnected, MOST_DISCONNECTED),
+        islice(_one_of_each_provider(profiles), _MOST_PROVIDERS),
         places,
     )
     return tuple(profiles[n] for n in sorted(kept))

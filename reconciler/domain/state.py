@@ -21,6 +21,7 @@ did: its clock is not the database's."""
 class EventState:
     """One row of `event_states`. All but the key are null, zero or `unknown` for an event never read.
 
+    `linked_at` is when a look first showed the link that it has, null where that was before this was recorded.
     `seen_written_at` is the application's `written_at` that this state speaks of. `intended_at` is set while the
     outcome of a repair is not known: between its intent and its outcome, and after a lost answer.
     `uncorrected` is the profile that Cronofy was given for this write, where the application's database refused to put
@@ -40,6 +41,7 @@ class EventState:
     pending_since: datetime | None = None
     next_read_at: datetime | None = None
     settled_at: datetime | None = None
+    linked_at: datetime | None = None
     repairs: int = 0
     repaired_at: datetime | None = None
     confirmed_at: datetime | None = None
@@ -112,6 +114,14 @@ def conferencing_word(cause: Cause, evidence: Evidence, before: str) -> str:
     assert_never(read.conferencing)
 
 
+def linked_at(before: EventState, evidence: Evidence) -> datetime | None:
+    """When the link that was read was first seen; null where none was read, or that is not on record."""
+    found = evidence.found
+    if found is None or not isinstance(found.conferencing, Assigned):
+        return None
+    return before.linked_at if before.join_url == found.conferencing.join_url else found.pushed_at or evidence.now
+
+
 def after_look(
     before: EventState, event: CalendarEvent, cause: Cause, remedy: Remedy, evidence: Evidence, *, held: bool = False
 ) -> EventState:
@@ -132,6 +142,7 @@ def after_look(
         conferencing=word,
         join_url=link.join_url if isinstance(link, Assigned) else None,
         provider_name=link.provider_name if isinstance(link, Assigned) else before.provider_name,
+        linked_at=linked_at(before, evidence),
         asked_provider=evidence.provider or before.asked_provider,
         read_at=before.read_at if evidence.found and evidence.found.pushed_at else now,
         pending_since=(before.pending_since or now) if word == "pending" else None,

@@ -15,6 +15,8 @@ from reconciler.domain.outcome import OUTCOME_NAMES, InDoubt
 from reconciler.domain.policy import Policy
 from reconciler.domain.visible import page
 
+SUPPORT_ADDRESS = "support@cronofy.com"
+
 SUPPORT = "support"
 """Where an escalation's `after` holds it."""
 
@@ -30,6 +32,7 @@ def support_details(
     """
     found, profile = evidence.found, evidence.roster.profile(evidence.asked) if evidence.roster else None
     return {
+        "send_to": SUPPORT_ADDRESS,
         "account_id": case.event.account_id,
         "data_center": caseload.data_center,
         "calendar_id": case.event.key.calendar_id,
@@ -45,6 +48,7 @@ def support_details(
         "read_at": utc(evidence.now),
         "pending_since": utc(pending_since) if pending_since else None,
         "grace_seconds": int(policy.grace.total_seconds()),
+        "location_set": evidence.body.sets_location,
         "repairs": _repairs(case),
         "notifications": [{"at": utc(n.at), "type": n.type, "subtype": n.subtype} for n in evidence.notified],
     }
@@ -112,6 +116,8 @@ def support_text(details: Json) -> str:
     lines = [f"{title + ':':<{_WIDTH}}{_said(details.get(name))}" for title, name in _LINES]
     lines.insert(7, f"{'Profile state:':<{_WIDTH}}{_profile_state(details)}")
     lines.append(f"{'Normal waiting time:':<{_WIDTH}}{details['grace_seconds']} s after a write")
+    if details.get("location_set"):
+        lines.append(f"{'Location:':<{_WIDTH}}set by the body that was written")
     lines += _listed("Written again", [_repair_text(r) for r in details["repairs"]])
     lines += _listed("Notified by Cronofy", [_notified_text(n) for n in details["notifications"]])
     return page(lines)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from reconciler.domain.audit import AuditTag
 from reconciler.domain.casework import Caseload, UnitError, UnitResult
 from reconciler.domain.ids import EventKey
-from reconciler.domain.outcome import Outcome, Rejected
+from reconciler.domain.outcome import Applied, Outcome, Rejected, Unsent
 from reconciler.domain.remedy import Reupsert
 from reconciler.pipeline.act import repair
 from reconciler.pipeline.judge import Judged, judge
@@ -26,6 +26,14 @@ class Repairs:
     outcomes: dict[EventKey, list[Attempt]] = field(default_factory=dict)
     kept: Sequence[Judged] = ()
     refusal: str | None = None
+
+    @property
+    def refused_by_account(self) -> Sequence[Judged]:
+        """What Cronofy did not let us write before the person authorises again; none where it let us write anything."""
+        last = [attempts[-1] for attempts in self.outcomes.values()]
+        if any(isinstance(outcome, Applied) for attempts in self.outcomes.values() for _, outcome, _ in attempts):
+            return ()
+        return [item for item, outcome, _ in last if isinstance(outcome, Unsent) and outcome.unauthorized]
 
     def keep(self, wanted: Sequence[Judged]) -> None:
         """A limit keeps these back; what was tried before stays with its outcome."""

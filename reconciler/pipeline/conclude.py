@@ -1,10 +1,11 @@
-"""The end of a run: which providers are down, and the verdicts that waited for that answer."""
+"""The end of a run: what is not believed, which providers are down, and the verdicts that waited for that answer."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -14,12 +15,32 @@ from reconciler.domain.casework import HeldCases, Unit, UnitError, UnitResult
 from reconciler.domain.ids import AccountId
 from reconciler.domain.notice import Addressee
 from reconciler.domain.run import ProviderShare
+from reconciler.pipeline.guide import freely
 from reconciler.pipeline.judge import judge
 from reconciler.pipeline.settle import settle
 from reconciler.pipeline.tools import Tools
 from reconciler.ports import Locks, RunLedger, RunStopped, TransactionUndone
 
 log = structlog.get_logger()
+
+
+async def not_believed(run_id: UUID, tools: Tools) -> str | None:
+    """What so many accounts were told at once that it says more about who told it; null for nothing."""
+    share = tools.limits.share
+    allowed = f"(RECONCILER_MAX_REPAIR_SHARE allows {share:g})"
+    access = await tools.store.lost_access(run_id)
+    if access.too_many(share):
+        return (
+            f"{access.lost} of {access.compared} accounts were refused (403, or no token that Cronofy takes) {allowed}:"
+            " that is not believed, and nobody is parked"
+        )
+    rosters = await tools.store.lost_rosters(run_id)
+    if tools.guide is freely and rosters.too_many(share):
+        return (
+            f"{rosters.lost} of {rosters.compared} accounts lost every conferencing profile since last time {allowed}:"
+            " their rosters are not believed"
+        )
+    return None
 
 
 async def infer_outages(run_id: UUID, ledger: RunLedger, tools: Tools) -> dict[str, int]:
@@ -30,25 +51,30 @@ async def infer_outages(run_id: UUID, ledger: RunLedger, tools: Tools) -> dict[s
         return {"opened": len(begun), "closed": len(ended)}
     changed = {"opened": 0, "closed": 0}
     for provider, share in begun.items():
-        entry = _entry(AuditTag.INCIDENT_OPENED, run_id, now, provider, share)
-        changed["opened"] += await ledger.open_incident(provider, now, share.as_json(), run_id, entry)
+        evidence = share.as_json() | {"said_by": "inferred" if share.is_inferred else "notified"}
+        entry = _entry(AuditTag.INCIDENT_OPENED, run_id, now, provider, evidence)
+        changed["opened"] += await ledger.open_incident(provider, now, evidence, run_id, entry)
     for provider, share in ended.items():
-        entry = _entry(AuditTag.INCIDENT_CLOSED, run_id, now, provider, share)
+        entry = _entry(AuditTag.INCIDENT_CLOSED, run_id, now, provider, share.as_json())
         changed["closed"] += await ledger.close_incident(provider, now, share.as_json(), run_id, entry)
     return changed
 
 
 async def providers_down(run_id: UUID, ledger: RunLedger, tools: Tools) -> tuple[str, ...]:
-    """The providers with an open incident; in a dry run those that would have one after a run."""
-    down = set(await ledger.open_incidents())
+    """The providers whose open incident speaks for events; in a dry run those of which it would after a run.
+
+    It does so no longer than an event may stay unexplained: a wrong guess must not hide another cause for long.
+    """
+    opened, now = await ledger.open_incidents(), tools.clock.now()
+    down = {provider for provider, at in opened.items() if now - at <= tools.policy.escalate_after}
     if tools.dry_run:
-        begun, ended = await _outages(run_id, sorted(down), ledger, tools)
+        begun, ended = await _outages(run_id, opened, ledger, tools)
         down = down.union(begun) - set(ended)
     return tuple(sorted(down))
 
 
 async def _outages(
-    run_id: UUID, already: Sequence[str], ledger: RunLedger, tools: Tools
+    run_id: UUID, already: Collection[str], ledger: RunLedger, tools: Tools
 ) -> tuple[dict[str, ProviderShare], dict[str, ProviderShare]]:
     """The providers whose outage has begun, and those of whose open incidents the outage is over."""
     now = tools.clock.now()
@@ -160,5 +186,5 @@ def _settle_held(held: HeldCases, down: tuple[str, ...], tools: Tools) -> UnitRe
     )
 
 
-def _entry(tag: AuditTag, run_id: UUID, now: datetime, provider: str, share: ProviderShare) -> AuditEntry:
-    return AuditEntry(tag=tag, at=now, run_id=run_id, evidence=share.as_json(), after={"provider_name": provider})
+def _entry(tag: AuditTag, run_id: UUID, now: datetime, provider: str, evidence: Mapping[str, Any]) -> AuditEntry:
+    return AuditEntry(tag=tag, at=now, run_id=run_id, evidence=dict(evidence), after={"provider_name": provider})

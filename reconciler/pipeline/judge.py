@@ -1,36 +1,35 @@
 """From what was read to what is proposed: evidence, cause, remedy. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from reconciler.domain.casework import Case, Caseload, Observed, Verdict
-from reconciler.domain.cause import SETTLED, Cause, classify
+from reconciler.domain.cause import SETTLED, Cause, cause_of, classify, outage_pushed
 from reconciler.domain.event import Assigned, BodyState
 from reconciler.domain.evidence import CalendarFact, Evidence, ReadBack, RosterFact
-from reconciler.domain.ids import CalendarId, EventKey
+from reconciler.domain.ids import DEFAULT, CalendarId, EventKey, ProfileId, names_profile
 from reconciler.domain.policy import Policy
 from reconciler.domain.pushed import SAME_SERVICE
 from reconciler.domain.remedy import ProviderChange, Remedy, Reupsert, choose, drift_of, shown_as_stored
 from reconciler.domain.roster import Roster
 from reconciler.domain.shortlist import Wanted
+from reconciler.domain.state import linked_at
 from reconciler.domain.times import same_time
 
-_WAIT_FOR_THE_RUN = frozenset({Cause.UNEXPLAINED, Cause.CONFERENCING_ABSENT})
-"""Verdicts that an outage of the event's provider would change; only the whole run can tell of one."""
-
-_GONE = frozenset({Cause.EVENT_DELETED, Cause.EVENT_PAST})
-"""Events that nobody makes a link for any more: they say nothing of a provider."""
+_SPEAK_OF_THEIR_PROVIDER = frozenset({Cause.ASSIGNED, Cause.SETTLING, Cause.PROVIDER_OUTAGE})
+"""Causes of events that say how their provider does, besides those whose verdict an outage of it would change."""
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A case with its verdict."""
+    """A case with its verdict. `outage_would_tell`: an outage of the event's provider would change it."""
 
     case: Case
     evidence: Evidence
     cause: Cause
     remedy: Remedy
+    outage_would_tell: bool = False
 
     @property
     def key(self) -> EventKey:
@@ -40,9 +39,7 @@ class Judged:
     @property
     def waits_for_the_run(self) -> bool:
         """Whether an outage, which only the run as a whole shows, would change the verdict."""
-        if self.case.overtaken:
-            return False
-        return self.evidence.provider is not None and self.cause in _WAIT_FOR_THE_RUN
+        return self.outage_would_tell and not self.case.overtaken
 
     @property
     def restores(self) -> bool:
@@ -90,12 +87,15 @@ def gather(case: Case, read: ReadBack, caseload: Caseload, now: datetime) -> Evi
     )
 
 
-def with_roster(evidence: Evidence, roster: Roster, calendar_id: CalendarId) -> Evidence:
-    """The evidence with the roster, if a rule may need it."""
+def with_roster(
+    evidence: Evidence, roster: Roster, calendar_id: CalendarId, served: Collection[ProfileId] = ()
+) -> Evidence:
+    """The evidence with the roster, if a rule may need it; `served` is as `served_without` tells."""
     if not evidence.needs_roster():
         return evidence
-    fact = roster_fact(roster, calendar_id)
-    return replace(evidence, roster=replace(fact, conferencing=roster.shortlist(_wanted(evidence))))
+    fact = replace(roster_fact(roster, calendar_id), conferencing=roster.shortlist(_wanted(evidence)))
+    not_default = sorted(p.profile_id for p in fact.disconnected if p.profile_id in served)
+    return replace(evidence, roster=fact, not_default=tuple(not_default))
 
 
 def _wanted(evidence: Evidence) -> Wanted:
@@ -105,10 +105,36 @@ def _wanted(evidence: Evidence) -> Wanted:
     return Wanted(evidence.asked, before.provider_name, before.profile_name, refused)
 
 
+def with_links_read(caseload: Caseload, evidence: Sequence[tuple[Case, Evidence]]) -> Caseload:
+    """The caseload that knows of the links that were read just now of events that asked `default`."""
+    read = (linked_at(case.state, e) for case, e in evidence if e.asked == DEFAULT)
+    moments = [at for at in (caseload.default_linked_at, *read) if at is not None]
+    return replace(caseload, default_linked_at=max(moments, default=None))
+
+
+def served_without(case: Case, caseload: Caseload) -> Collection[ProfileId]:
+    """The profiles since whose loss another event that asked `default` got its link: `default` stands for none of them.
+
+    A link that the event itself had once is not another's.
+    """
+    linked = caseload.default_linked_at
+    if case.event.profile_id != DEFAULT or linked is None or linked == case.state.linked_at:
+        return ()
+    return {profile_id for profile_id, since in caseload.disconnected.items() if linked > since}
+
+
 def judge(case: Case, evidence: Evidence, policy: Policy) -> Judged:
     """The one cause and the one remedy."""
     finding = classify(evidence, policy)
-    return Judged(case, evidence, finding.cause, choose(finding, policy))
+    would_tell = _outage_would_tell(evidence, finding.cause, policy)
+    return Judged(case, evidence, finding.cause, choose(finding, policy), would_tell)
+
+
+def _outage_would_tell(evidence: Evidence, cause: Cause, policy: Policy) -> bool:
+    if evidence.provider is None or cause is Cause.PROVIDER_OUTAGE:
+        return False
+    during = replace(evidence, open_incidents=(evidence.provider,))
+    return cause_of(during, policy) is Cause.PROVIDER_OUTAGE
 
 
 def restored(item: Judged) -> Judged:
@@ -140,21 +166,30 @@ def _shown_as_written(evidence: Evidence) -> bool:
 
 
 def observe(judged: Sequence[Judged], policy: Policy) -> Mapping[str, Observed]:
-    """Per provider: of the events written lately that a connected profile should serve, how many are overdue."""
+    """Per service: of the events written lately that it should serve, how many are overdue or told to fail.
+
+    What is deleted, past, or explained by a rule that an outage would not change says nothing of the service.
+    """
     tally: dict[str, list[int]] = {}
     for item in judged:
         evidence = item.evidence
-        if evidence.found is None or item.cause in _GONE or evidence.now - evidence.written_at > policy.lookback:
+        speaks = item.outage_would_tell or item.cause in _SPEAK_OF_THEIR_PROVIDER
+        if evidence.found is None or not speaks or evidence.now - evidence.written_at > policy.lookback:
             continue
-        if item.cause is Cause.ASSIGNED and isinstance(evidence.found.conferencing, Assigned):
-            name = evidence.found.conferencing.provider_name
-            providers = [p for p in (name, SAME_SERVICE.get(name or "")) if p]
-            overdue = 0
-        else:
-            providers = [evidence.provider] if evidence.provider else []
-            overdue = int(evidence.is_pending and evidence.age >= policy.grace)
-        for provider in providers:
-            counts = tally.setdefault(provider, [0, 0])
-            counts[0] += overdue
-            counts[1] += 1
-    return {provider: Observed(overdue, total) for provider, (overdue, total) in tally.items()}
+        overdue = int(evidence.is_pending and evidence.age >= policy.grace)
+        told = int(item.cause is Cause.PROVIDER_OUTAGE and outage_pushed(evidence))
+        for provider in _served_by(evidence):
+            counts = tally.setdefault(provider, [0, 0, 0])
+            for place, number in enumerate((overdue, 1, told)):
+                counts[place] += number
+    return {provider: Observed(*counts) for provider, counts in tally.items()}
+
+
+def _served_by(evidence: Evidence) -> Sequence[str]:
+    """The service that made the link, under the names that it may be known by; else the one that should make it."""
+    shown = evidence.found.conferencing if evidence.found else None
+    if not isinstance(shown, Assigned):
+        return [evidence.provider] if evidence.provider else []
+    if names_profile(evidence.asked) and evidence.previous is not None:
+        return [evidence.previous.provider_name]
+    return [name for name in (shown.provider_name, SAME_SERVICE.get(shown.provider_name or "")) if name]

@@ -16,9 +16,8 @@ import structlog
 from reconciler.domain.audit import AuditEntry, AuditTag
 from reconciler.domain.casework import Unit
 from reconciler.domain.run import RunRow, Totals, summary
-from reconciler.pipeline.conclude import Seen, infer_outages, judge_held, resolve_spent_notices
+from reconciler.pipeline.conclude import Seen, infer_outages, judge_held, not_believed, resolve_spent_notices
 from reconciler.pipeline.doors import LOOK_S, AlreadyDone, at_the_door, have_the_key, is_a_strangers, under_way
-from reconciler.pipeline.guide import freely
 from reconciler.pipeline.tools import Tools
 from reconciler.pipeline.unit import landed, work_unit
 from reconciler.ports import (
@@ -90,7 +89,7 @@ async def run(order: RunOrder, means: Means, stop: asyncio.Event) -> RunEnd:
         means.planned((await means.ledger.totals(row.run_id)).remaining)
         await _work(row, means, stop)
         if not means.engine.shared:
-            await _weigh_rosters(row, means, stop)
+            await _weigh_losses(row, means, stop)
             await _verify(order, row, means, stop)
     except* RunStopped as group:
         stopped_by = _first(group)
@@ -241,18 +240,13 @@ async def _tell_refusal(row: RunRow, means: Means, told: _Told) -> None:
             brakes.stop_writing(why)
 
 
-async def _weigh_rosters(row: RunRow, means: Means, stop: asyncio.Event) -> None:
-    """All rosters are read: what waited for them is done now, or left if too many lost every profile at once."""
+async def _weigh_losses(row: RunRow, means: Means, stop: asyncio.Event) -> None:
+    """All accounts are through: what waited for that is done now, or left if too many lost the same thing at once."""
     if stop.is_set():
         return
-    tools = means.tools
-    rosters = await tools.store.lost_rosters(row.run_id)
-    if tools.guide is freely and rosters.too_many(tools.limits.share):
-        tools.brakes.stop_writing(
-            f"{rosters.lost} of {rosters.compared} accounts lost every conferencing profile since last time"
-            f" (RECONCILER_MAX_REPAIR_SHARE allows {tools.limits.share:g}): their rosters are not believed"
-        )
-        await means.ledger.refuse(row.run_id, str(tools.brakes.refusal))
+    if (why := await not_believed(row.run_id, means.tools)) is not None:
+        means.tools.brakes.stop_writing(why)
+        await means.ledger.refuse(row.run_id, str(means.tools.brakes.refusal))
     elif await means.engine.reopen(row.run_id, "waiting"):
         await _work(row, means, stop)
 
@@ -318,7 +312,7 @@ async def _conclude_for_all(order: RunOrder, row: RunRow, means: Means, stop: as
             await _work(row, means, stop)  # who was to look again at the repairs has died over it
         if (await means.ledger.totals(row.run_id)).todo:
             return None
-        await _weigh_rosters(row, means, stop)
+        await _weigh_losses(row, means, stop)
         if (await means.ledger.totals(row.run_id)).todo:
             return None
         await _verify(order, row, means, stop)

@@ -12,13 +12,14 @@ from reconciler.domain.cause import SETTLED, Cause
 from reconciler.domain.event import BodyState
 from reconciler.domain.evidence import Unauthorized
 from reconciler.domain.evidence_json import evidence_json
-from reconciler.domain.ids import EventKey, ProfileId
+from reconciler.domain.ids import EventKey
 from reconciler.domain.notice import Notice, NoticeChanges, Subject, changes
 from reconciler.domain.outage import OUTAGE, after_outage
 from reconciler.domain.outcome import OUTCOME_NAMES, Applied, InDoubt, Outcome, Rejected, Unneeded, Unsent
 from reconciler.domain.policy import Policy
 from reconciler.domain.remedy import (
     REMEDY_NAMES,
+    About,
     Escalate,
     Leave,
     NoticeKind,
@@ -52,6 +53,12 @@ Attempt = tuple[Judged, Outcome, datetime]
 replacement is a verdict of its own."""
 
 
+def refused(attempts: Sequence[Attempt]) -> str | None:
+    """Why Cronofy refused the last write of an event until the person authorises again; null where it did not."""
+    outcome = attempts[-1][1] if attempts else None
+    return outcome.reason if isinstance(outcome, Unsent) and outcome.unauthorized else None
+
+
 @dataclass(slots=True)
 class Settled:
     """What a unit will record. `kept` are the repairs that a limit kept back: those events stay as they were."""
@@ -77,10 +84,15 @@ def settle(
     now: datetime,
     policy: Policy,
     drifted: Sequence[Judged] = (),
+    *,
+    believed: bool = True,
 ) -> Settled:
-    """Fold one account's verdicts and outcomes."""
+    """Fold one account's verdicts and outcomes.
+
+    Not `believed`: that Cronofy refuses the account. What could not be written stays due, and nobody is asked for it.
+    """
     accepted = any(isinstance(outcome, Applied) for attempts in outcomes.values() for _, outcome, _ in attempts)
-    book = _Book(caseload, now, policy, {item.key for item in kept}, may_write=accepted)
+    book = _Book(caseload, now, policy, {item.key for item in kept}, may_write=accepted, believed=believed)
     for item in held:
         book.hold(item)
     for item in decided:
@@ -95,13 +107,21 @@ class _Book:
     """Collects the lines of one account."""
 
     def __init__(
-        self, caseload: Caseload, now: datetime, policy: Policy, kept: set[EventKey], *, may_write: bool
+        self,
+        caseload: Caseload,
+        now: datetime,
+        policy: Policy,
+        kept: set[EventKey],
+        *,
+        may_write: bool,
+        believed: bool,
     ) -> None:
         self._caseload = caseload
         self._now = now
         self._policy = policy
         self._kept = kept
         self._may_write = may_write
+        self._believed = believed
         self._states: list[EventState] = []
         self._corrections: list[Correction] = []
         self._entries: list[AuditEntry] = []
@@ -127,8 +147,9 @@ class _Book:
 
     def enter(self, item: Judged, attempts: Sequence[Attempt]) -> None:
         verdict = self._after_refusal(item, attempts)
-        self._causes[verdict.cause] += 1
-        self._count_remedy(verdict)
+        if self._believed or not refused(attempts):  # else it is judged again in this run, or left to the next
+            self._causes[verdict.cause] += 1
+            self._count_remedy(verdict)
         if isinstance(item.remedy, Leave) or item.key in self._kept:
             return
         self._judged.add(item.key)
@@ -174,10 +195,10 @@ class _Book:
 
     def _after_refusal(self, item: Judged, attempts: Sequence[Attempt]) -> Judged:
         """The verdict after Cronofy refused every write of the account until the person authorises again."""
-        outcome = attempts[-1][1] if attempts else None
-        if not isinstance(outcome, Unsent) or not outcome.unauthorized or self._may_write:
+        reason = refused(attempts)
+        if reason is None or self._may_write or not self._believed:
             return item
-        return judge(item.case, replace(item.evidence, read_back=Unauthorized(outcome.reason)), self._policy)
+        return judge(item.case, replace(item.evidence, read_back=Unauthorized(reason)), self._policy)
 
     def _decided(self, item: Judged, after: EventState) -> dict[str, object]:
         """The remedy; where a person takes it further, with what support will ask them."""
@@ -276,9 +297,7 @@ class _Book:
         return after_write(replace(state, remedy=remedy_text(remedy)), outcome, remedy, answered_at)
 
     def notify(self, roster: Roster | None) -> None:
-        wanted = {}
-        for key, item in self._wanted.items():
-            wanted[key] = (item.case.event.starts_at, _notice(item, roster))
+        wanted = {key: (item.case.event.starts_at, _notices(item, roster)) for key, item in self._wanted.items()}
         self._notices = changes(
             self._caseload.open_notices, wanted, self._judged, self._now, readable=self._readable and bool(self._judged)
         )
@@ -372,11 +391,15 @@ def _before(state: EventState) -> dict[str, object] | None:
     return {"cause": state.cause.value, "remedy": state.remedy} if state.cause else None
 
 
-def _notice(item: Judged, roster: Roster | None) -> Notice:
-    """The notice that a verdict asks for, with the relink URL from the roster of this look."""
-    if isinstance(item.remedy, Notify):
-        profile: ProfileId | None = item.remedy.profile_id
-        url = roster.relink_urls.get(profile) if roster and profile else None
-        withheld = roster is not None and profile in roster.withheld
-        return Notice(Subject(item.remedy.kind, profile), (), item.remedy.provider_name, url, withheld=withheld)
-    return Notice(Subject(NoticeKind.REAUTHORIZE_ACCOUNT, None), ())
+def _notices(item: Judged, roster: Roster | None) -> Sequence[Notice]:
+    """The notices that a verdict asks for, with the relink URLs from the roster of this look."""
+    if not isinstance(item.remedy, Notify):
+        return [Notice(Subject(NoticeKind.REAUTHORIZE_ACCOUNT, None), ())]
+    return [_notice(item.remedy.kind, one, roster) for one in item.remedy.about]
+
+
+def _notice(kind: NoticeKind, about: About, roster: Roster | None) -> Notice:
+    profile = about.profile_id
+    url = roster.relink_urls.get(profile) if roster and profile else None
+    withheld = roster is not None and profile in roster.withheld
+    return Notice(Subject(kind, profile), (), about.provider_name, url, withheld=withheld)

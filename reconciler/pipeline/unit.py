@@ -18,7 +18,7 @@ from reconciler.domain.casework import (
     Verdict,
     added,
 )
-from reconciler.domain.cause import SETTLED, Cause
+from reconciler.domain.cause import Cause
 from reconciler.domain.event import Assigned
 from reconciler.domain.evidence import Found, ReadBack, Unauthorized, Unreadable
 from reconciler.domain.ids import EventKey
@@ -30,8 +30,18 @@ from reconciler.domain.remedy import Reupsert
 from reconciler.domain.roster import Roster
 from reconciler.pipeline.act import DOUBT_SETTLES_S
 from reconciler.pipeline.attempts import Repairs, carry_out, what_was_sent
+from reconciler.pipeline.doubts import barred_by, lost_everything, may_be_refused, not_yet_believed
 from reconciler.pipeline.guide import freely, guided
-from reconciler.pipeline.judge import Judged, gather, judge, observe, restored, with_roster
+from reconciler.pipeline.judge import (
+    Judged,
+    gather,
+    judge,
+    observe,
+    restored,
+    served_without,
+    with_links_read,
+    with_roster,
+)
 from reconciler.pipeline.read_back import read_back
 from reconciler.pipeline.settle import Settled, settle
 from reconciler.pipeline.tools import Tools
@@ -173,17 +183,9 @@ async def _reconcile(loaded: Loaded, tools: Tools) -> UnitResult:
         await asyncio.sleep(seconds)
         readings = await _read(loaded, tools)
     now = tools.clock.now()
-    evidence = [(case, gather(case, readings[case.event.key], caseload, now)) for case in caseload.cases]
-    roster: Roster | None = None
-    if any(e.needs_roster() for _, e in evidence):
-        answer = await _userinfo(who, tools)
-        if isinstance(answer, Roster):
-            roster = answer
-            evidence = [(case, with_roster(e, roster, case.event.key.calendar_id)) for case, e in evidence]
-        else:
-            evidence = [(c, replace(e, read_back=answer) if e.needs_roster() else e) for c, e in evidence]
-    judged = [restored(judge(case, e, tools.policy)) for case, e in evidence]
-    read, doubted = _read_of(judged), await _doubted(caseload, roster, judged, tools)
+    caseload, roster, judged = await _judged(caseload, readings, who, now, tools)
+    read, barred = _read_of(judged), barred_by(judged, tools)
+    doubted = await not_yet_believed(caseload, roster, judged, barred, tools)
     judged = [item for item in judged if item.key not in doubted]
     may_hold = tools.guide is freely
     held = [item for item in judged if may_hold and item.waits_for_the_run]
@@ -193,11 +195,38 @@ async def _reconcile(loaded: Loaded, tools: Tools) -> UnitResult:
     repairs = Repairs(kept=[item for item in decided if isinstance(item.remedy, Reupsert)])
     if repairs.kept and not tools.dry_run:
         repairs = await carry_out(who, caseload, repairs.kept, read, tools)
-    settled = settle(caseload, decided, held, repairs.outcomes, repairs.kept, roster, now, tools.policy, drifted)
+    refused = repairs.refused_by_account
+    believed = not refused or not await may_be_refused(caseload.unit, tools)
+    settled = settle(
+        caseload, decided, held, repairs.outcomes, repairs.kept, roster, now, tools.policy, drifted, believed=believed
+    )
+    waits = bool(doubted) or not believed
+    caseload = replace(caseload, to_look_at=()) if waits else caseload  # they keep the events due until then
     result = _result(caseload, judged, held, settled, roster, now, tools.policy, tools.dry_run)
-    if doubted:
-        result = _waiting(result, tuple(doubted.values()))
-    return replace(result, refusal=repairs.refusal, roster_lost=_lost(caseload, roster))
+    if waits:
+        result = _waiting(result, tuple(doubted.values()), () if believed else refused)
+    lost = lost_everything(caseload, roster)
+    return replace(result, refusal=repairs.refusal, roster_lost=lost, access_lost=bool(barred or refused))
+
+
+async def _judged(
+    caseload: Caseload, readings: Mapping[EventKey, ReadBack], who: Credentials, now: datetime, tools: Tools
+) -> tuple[Caseload, Roster | None, list[Judged]]:
+    """The verdicts on what was read, with the roster if any event calls for it; the caseload then knows the links."""
+    evidence = [(case, gather(case, readings[case.event.key], caseload, now)) for case in caseload.cases]
+    caseload = with_links_read(caseload, evidence)
+    roster: Roster | None = None
+    if any(e.needs_roster() for _, e in evidence):
+        answer = await _userinfo(who, tools)
+        if isinstance(answer, Roster):
+            roster = answer
+            evidence = [
+                (case, with_roster(e, roster, case.event.key.calendar_id, served_without(case, caseload)))
+                for case, e in evidence
+            ]
+        else:
+            evidence = [(c, replace(e, read_back=answer) if e.needs_roster() else e) for c, e in evidence]
+    return caseload, roster, [restored(judge(case, e, tools.policy)) for case, e in evidence]
 
 
 def _doubt_settles_in(caseload: Caseload, readings: Mapping[EventKey, ReadBack], now: datetime) -> float:
@@ -247,36 +276,14 @@ async def _userinfo(who: Credentials, tools: Tools) -> Roster | Unauthorized | U
         return Unreadable(error.kind, str(error))
 
 
-def _lost(caseload: Caseload, roster: Roster | None) -> bool:
-    """Whether the account has lost every conferencing profile since its roster was last read."""
-    return roster is not None and bool(caseload.listed_before) and not roster.conferencing
+def _waiting(result: UnitResult, doubted: Sequence[Judged], unwritten: Sequence[Judged]) -> UnitResult:
+    """The result of a unit that is worked again when it is believed; until then its roster is not on record.
 
-
-async def _doubted(
-    caseload: Caseload, roster: Roster | None, judged: Sequence[Judged], tools: Tools
-) -> Mapping[EventKey, Judged]:
-    """What rests on the roster, where that may not be believed before all of them are read.
-
-    So it is where every profile was lost, if that may happen to many; and as long as it happens to too many others,
-    where repairs are wanted. A unit that was weighed has waited. What somebody approved, or only looks, need not.
+    `unwritten`: the repairs that are tried again then.
     """
-    if roster is None or tools.dry_run or tools.guide is not freely or caseload.unit.weighed:
-        return {}
-    lost = _lost(caseload, roster)
-    if not lost and not any(isinstance(item.remedy, Reupsert) and not item.restores for item in judged):
-        return {}
-    rosters = await tools.store.lost_rosters(caseload.unit.run_id, one_in_hand=lost)
-    if not (rosters.may_be_many if lost else rosters.too_many(tools.limits.share)):
-        return {}
-    resting = (item for item in judged if item.evidence.roster and item.cause not in SETTLED and not item.restores)
-    return {item.key: item for item in resting}
-
-
-def _waiting(result: UnitResult, doubted: Sequence[Judged]) -> UnitResult:
-    """The result of a unit that is worked again when rosters are believed; until then its roster is not on record."""
     events = result.counts.get("events", {})
-    counts = {**result.counts, "events": {**events, "read": events.get("read", 0) + len(doubted)}}
-    verdicts = (*result.verdicts, *(item.verdict for item in doubted))
+    counts = {**result.counts, "events": {**events, "read": events.get("read", 0) + _read_of(doubted)}}
+    verdicts = (*result.verdicts, *(item.verdict for item in (*doubted, *unwritten)))
     return replace(result, roster=None, waits=True, verdicts=verdicts, counts=counts)
 
 
@@ -317,7 +324,7 @@ def _result(
         counts=counts,
         observed=observe(judged, policy),
         looked_at=(
-            *caseload.to_look_at,
+            *(caseload.to_look_at if all(_answered(item) for item in judged) else ()),
             *(notification for item in judged if _answered(item) for notification in item.case.to_look_at),
         ),
     )

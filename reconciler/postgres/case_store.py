@@ -27,7 +27,7 @@ from reconciler.domain.evidence_json import digest_of, evidence_from
 from reconciler.domain.ids import AccountId, EventKey
 from reconciler.domain.notice import Notice, recipient
 from reconciler.domain.remedy import PASSIVE, remedy_json, remedy_text
-from reconciler.domain.roster import LostRosters
+from reconciler.domain.roster import Losses
 from reconciler.ports import (
     AccountLimitReached,
     Credentials,
@@ -315,11 +315,18 @@ class PostgresCases:
         )
         return HeldCases(caseload, {key_of(r): evidence_from(r["evidence"]) for r in rows})
 
-    async def lost_rosters(self, run_id: UUID, *, one_in_hand: bool = False) -> LostRosters:
+    async def lost_rosters(self, run_id: UUID, *, one_in_hand: bool = False) -> Losses:
         """See `ports.CaseStore.lost_rosters`."""
+        return await self._losses("lost_rosters", run_id, one_in_hand)
+
+    async def lost_access(self, run_id: UUID, *, one_in_hand: bool = False) -> Losses:
+        """See `ports.CaseStore.lost_access`."""
+        return await self._losses("lost_access", run_id, one_in_hand)
+
+    async def _losses(self, what: str, run_id: UUID, one_in_hand: bool) -> Losses:
         with speaking_plainly():
-            row = await self._pool.fetchrow(_RUNS["lost_rosters"], run_id, one_in_hand)
-        return LostRosters(row["compared"], row["lost"], row["to_come"]) if row else LostRosters()
+            row = await self._pool.fetchrow(_RUNS[what], run_id, one_in_hand)
+        return Losses(row["compared"], row["lost"], row["to_come"]) if row else Losses()
 
     async def _record_units(self, connection: Connection, results: Sequence[UnitResult]) -> bool:
         """Record units of one run; whether any was still to do, and this process's."""

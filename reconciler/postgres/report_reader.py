@@ -133,6 +133,7 @@ def _at_risk(rows: Sequence[asyncpg.Record]) -> list[AtRisk]:
             planned=row["planned"],
             unlisted=row["unlisted"],
             refused=row["refused"],
+            located=bool(row["located"]),
         )
         for row in rows
     ]

@@ -103,6 +103,7 @@ def _state_from(row: Row) -> EventState:
         pending_since=row["pending_since"],
         next_read_at=row["next_read_at"],
         settled_at=row["settled_at"],
+        linked_at=row["linked_at"],
         repairs=row["repairs"],
         repaired_at=row["repaired_at"],
         confirmed_at=row["confirmed_at"],
@@ -184,6 +185,7 @@ def state_row(state: EventState, run_id: UUID) -> dict[str, Any]:
         "pending_since": _iso(state.pending_since),
         "next_read_at": _iso(state.next_read_at),
         "settled_at": _iso(state.settled_at),
+        "linked_at": _iso(state.linked_at),
         "repairs": state.repairs,
         "repaired_at": _iso(state.repaired_at),
         "confirmed_at": _iso(state.confirmed_at),
@@ -230,7 +232,7 @@ def unit_row(result: UnitResult, counts: Counts) -> dict[str, Any]:
         "account_id": result.unit.account_id,
         "state": "failed" if error else "waiting" if result.waits else "done",
         "counts": counts,
-        "observed": {p: {"overdue": o.overdue, "total": o.total} for p, o in result.observed.items()},
+        "observed": {p: {"overdue": o.overdue, "total": o.total, "told": o.told} for p, o in result.observed.items()},
         "error_kind": error.kind if error else None,
         "error_message": error.message if error else None,
         "parked": result.park is not None,
@@ -238,6 +240,7 @@ def unit_row(result: UnitResult, counts: Counts) -> dict[str, Any]:
         "events_read": result.counts.get("events", {}).get("read", 0),
         "roster_compared": result.roster_compared,
         "roster_lost": result.roster_lost,
+        "access_lost": result.access_lost,
     }
 
 
@@ -261,7 +264,7 @@ def density_from(stored: Sequence[tuple[str, str, int]] | None) -> Density:
 
 def caseload_from(unit: Unit, account: Mapping[str, Any], cases: Sequence[Case]) -> Caseload:
     """What `sql/fragments/account.sql` says of an account, with its cases."""
-    on_record = account["profiles"] or ()
+    on_record, linked_at = account["profiles"] or (), account["default_linked_at"]
     conferencing = [p[2:] + p[:1] for p in on_record if p[1] == "conferencing"]
     who = Addressee(unit.account_id, account["email"], account["customer"], account["account_manager"])
     return Caseload(
@@ -270,10 +273,12 @@ def caseload_from(unit: Unit, account: Mapping[str, Any], cases: Sequence[Case])
         data_center=account["data_center"] or "us",
         cases=tuple(cases),
         profiles={
-            ProfileId(profile_id): KnownProfile(provider, name) for provider, name, _, profile_id in conferencing
+            ProfileId(profile_id): KnownProfile(provider, name) for provider, name, *_, profile_id in conferencing
         },
-        listed_before=sum(1 for *_, listed, _ in conferencing if listed) if on_record else None,
+        listed_before=sum(1 for *_, listed, _, _ in conferencing if listed) if on_record else None,
         open_notices=tuple(notice_from(row) for row in account["notices"] or ()),
+        disconnected={ProfileId(p): datetime.fromisoformat(since) for *_, since, p in conferencing if since},
+        default_linked_at=datetime.fromisoformat(linked_at) if linked_at else None,
     )
 
 

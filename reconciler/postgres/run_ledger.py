@@ -1,6 +1,6 @@
 """Runs, their units, counters and incidents in Postgres."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
@@ -215,7 +215,7 @@ class RunLedger:
         return RunClosed(end, books, refusal)
 
     async def shares(
-        self, run_id: UUID, now: datetime, since: datetime, also: Sequence[str]
+        self, run_id: UUID, now: datetime, since: datetime, also: Collection[str]
     ) -> dict[str, ProviderShare]:
         """How the providers that this run observed, and those of `also`, do over events written after `since`."""
         with speaking_plainly():
@@ -223,12 +223,12 @@ class RunLedger:
                 seen = {row[0] for row in await connection.fetch(_SQL["observed_providers"], run_id)}
                 providers = sorted({*seen, *also})
                 rows = await connection.fetch(_SQL["providers_in_trouble"], run_id, now, since, providers)
-        return {r["provider_name"]: ProviderShare(r["overdue"], r["total"], r["accounts"], r["waiting"]) for r in rows}
+        return {row["provider_name"]: _share(row) for row in rows}
 
-    async def open_incidents(self) -> list[str]:
-        """The providers with an open incident."""
+    async def open_incidents(self) -> dict[str, datetime]:
+        """The providers with an open incident, and when it was opened."""
         with speaking_plainly():
-            return [row["provider_name"] for row in await self._pool.fetch(_SQL["open_incidents"])]
+            return {r["provider_name"]: r["opened_at"] for r in await self._pool.fetch(_SQL["open_incidents"])}
 
     @repeated
     async def open_incident(
@@ -315,6 +315,18 @@ async def _errors(db: Pool | Connection, run_id: UUID) -> list[dict[str, str]]:
 async def _held_back(db: Pool | Connection, run_id: UUID) -> str | None:
     why: str | None = await db.fetchval(_SQL["held_back"], run_id)
     return why
+
+
+def _share(row: asyncpg.Record) -> ProviderShare:
+    return ProviderShare(
+        overdue=row["overdue"],
+        total=row["total"],
+        accounts=row["accounts"],
+        waiting=row["waiting"],
+        customers=row["customers"],
+        told=row["told"],
+        told_accounts=row["told_accounts"],
+    )
 
 
 def _start(after: Unit | None) -> tuple[datetime, str]:

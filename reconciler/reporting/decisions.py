@@ -10,6 +10,8 @@ from pathlib import Path
 from reconciler.domain.cause import MISSES_THAT_COUNT, RULES, SETTLED, Cause
 from reconciler.domain.policy import Policy
 from reconciler.domain.remedy import NoticeKind
+from reconciler.domain.run import OUTAGE_ACCOUNTS, TOLD_ACCOUNTS
+from reconciler.domain.support import SUPPORT_ADDRESS
 
 DOCUMENT = Path("docs/decisions.md")
 
@@ -25,21 +27,25 @@ REMEDY_TEXTS: Mapping[Cause, str] = {
     Cause.SETTLING: "wait",
     Cause.PROVIDER_RETIRED: "write again with a replacement; none to be had: notice `connect_conferencing`",
     Cause.PROFILE_REMOVED: "write again with a replacement; none to be had: notice `connect_conferencing`",
-    Cause.PROFILE_DISCONNECTED: "notice `relink_conferencing` with the profile's relink URL; no write, for Cronofy "
-    "makes the link by itself after a relink",
+    Cause.PROFILE_DISCONNECTED: "notice `relink_conferencing` with the profile's relink URL, for `default` one about "
+    "each disconnected profile that it may stand for; no write, for Cronofy makes the link by itself after a relink",
     Cause.INTEGRATED_UNAVAILABLE: "write again with the first connected profile; none: notice `connect_conferencing`",
     Cause.MISSING_MEETING_URL: "notice `restore_licence` to the account manager; no write",
     Cause.PROVIDER_OUTAGE: "wait; no write",
-    Cause.CONFERENCING_ABSENT: "report",
-    Cause.UNEXPLAINED: "wait; past the escalation age hand it to a person, with what Cronofy's support asks for",
+    Cause.CONFERENCING_ABSENT: "report, naming a `location` that the stored body sets: a calendar without a field for "
+    "the link would have it there",
+    Cause.UNEXPLAINED: "wait; past the escalation age hand it to a person, with what Cronofy's support "
+    f"({SUPPORT_ADDRESS}) asks for",
 }
 """What is done about each cause, in words."""
 
+_MAIL = "Cronofy may first send a mail in which the person has to confirm it"
+
 NOTICE_TEXTS: Mapping[NoticeKind, str] = {
-    NoticeKind.RELINK_CONFERENCING: "authorise the video provider's profile again; Cronofy then makes the links",
+    NoticeKind.RELINK_CONFERENCING: f"authorise the video provider's profile again; then the link comes. {_MAIL}",
     NoticeKind.RELINK_CALENDAR: "authorise the calendar's profile again",
     NoticeKind.REAUTHORIZE_ACCOUNT: "authorise the application again: nothing of the account can be read until then",
-    NoticeKind.CONNECT_CONFERENCING: "connect a video provider: nothing is there that could take the lost one's place",
+    NoticeKind.CONNECT_CONFERENCING: f"connect a video provider: nothing can take the lost one's place. {_MAIL}",
     NoticeKind.RESTORE_LICENCE: "give the person a licence of the calendar's own video service again",
 }
 """What each notice asks for."""
@@ -50,7 +56,8 @@ _HEAD = """\
 Rendered from `reconciler/domain/cause.py`; do not edit (`python -m reconciler.reporting.decisions` writes it anew).
 
 An event has one cause: the first row that fits. *Now* is the moment of decision; the *last write* is the later of the
-application's (`written_at`) and our last repair. The grace period is `RECONCILER_GRACE` ({grace} minutes by default),
+application's (`written_at`) and our last repair; what was pushed before it speaks of an
+older write. The grace period is `RECONCILER_GRACE` ({grace} minutes by default),
 the escalation age `RECONCILER_ESCALATE_AFTER` ({escalation} hours). *Settled* events are not read again unless the
 application writes them, or a run is told to (`--recheck-assigned`).
 """
@@ -67,6 +74,15 @@ The first that fits, and that is neither the lost one nor one that Cronofy refus
 
 What provider and name were before is taken from the last roster on record. A change of provider is marked in plan,
 audit trail and report; `RECONCILER_SUBSTITUTE=same_provider` allows the first rule alone.
+
+## Outages
+
+Of each service, those that come with a calendar (`google_meet`, `ms_teams_for_business`) included, a run counts the
+future events written within `RECONCILER_LOOKBACK` that it should serve, and those that are pending past grace. An
+incident is opened where at least {accounts} accounts have some and at least half of all are, or where Cronofy has
+pushed failures without a subtype for {accounts} accounts, or for {told} and a tenth of all. It is closed when that is
+over and under a tenth are pending. It speaks for events for as long as the escalation age from its opening; after that
+the next rows decide, so that a wrong guess hides nothing for long.
 
 ## Before an event is written again
 
@@ -100,7 +116,7 @@ def render() -> str:
             "",
             f"An event that one complete listing lacks is looked for again; {MISSES_THAT_COUNT} in a row count.",
             "",
-            _REPLACEMENT.format(repairs=policy.max_repairs_per_event),
+            _REPLACEMENT.format(repairs=policy.max_repairs_per_event, accounts=OUTAGE_ACCOUNTS, told=TOLD_ACCOUNTS),
             "## Notices",
             "",
             "At most one is open per account, kind and profile; it holds all events that wait for it.",

@@ -11,14 +11,14 @@ from reconciler.domain.evidence import Evidence, Found, NotListed, Unauthorized,
 from reconciler.domain.evidence_json import evidence_from
 from reconciler.domain.policy import Policy
 from reconciler.domain.remedy import REMEDY_NAMES, Escalate
-from reconciler.domain.support import SUPPORT, support_text
+from reconciler.domain.support import SUPPORT, SUPPORT_ADDRESS, support_text
 from reconciler.domain.visible import page
 from reconciler.reporting.summary_text import service_text
 
 _WHAT = {
     AuditTag.EVENT_JUDGED: "judged",
     AuditTag.EVENT_CONFIRMED: "the repair is confirmed: the link is there",
-    AuditTag.EVENT_ESCALATED: "to be handed to Cronofy's support by the engineer on call",
+    AuditTag.EVENT_ESCALATED: f"to be handed to Cronofy's support ({SUPPORT_ADDRESS}) by the engineer on call",
     AuditTag.REPAIR_INTENDED: "about to write it again",
     AuditTag.REPAIR_APPLIED: "Cronofy accepted the write",
     AuditTag.REPAIR_UNNEEDED: "not written after all",
@@ -34,10 +34,11 @@ _NEXT = {
     "settle": "nothing more; it is read again only if the application writes it",
     "wait": "it is read again, with growing gaps and by every run within 24 h of the start",
     "reupsert": "the next run reads it to see whether the link has come",
-    "notify": "once the person has acted, Cronofy makes the link by itself and a later run finds it",
+    "notify": "once the person has acted (Cronofy may first send a mail in which they have to confirm it), Cronofy"
+    " makes the link by itself and a later run finds it",
     "park": "the account is not read until the application stores new tokens and sets it active",
     "report": "a person must decide; it stays in the account manager's report and is read again",
-    "escalate": "the engineer on call hands it to Cronofy's support; it is read again meanwhile",
+    "escalate": f"the engineer on call hands it to Cronofy's support ({SUPPORT_ADDRESS}); it is read again meanwhile",
     "leave": "the next run tries again",
 }
 
@@ -117,7 +118,8 @@ def story_text(event: Mapping[str, Any], entries: Sequence[StoredEntry], policy:
     elif event.get("next_read_at"):
         lines.append(f"due again from {_when(event['next_read_at'])}")
     if details := _support(event, entries):
-        lines += ["", "for Cronofy's support, to be pasted into a mail:", "", *support_text(details).split("\n")]
+        heading = f"for Cronofy's support ({SUPPORT_ADDRESS}), to be pasted into a mail:"
+        lines += ["", heading, "", *support_text(details).split("\n")]
     return page(lines)
 
 
@@ -216,7 +218,9 @@ def _remedy(after: Mapping[str, Any] | None, before: Mapping[str, Any] | None = 
             instead = f" instead of {old}" if old not in {None, after["profile_id"]} else ""
             return f"write it again asking for {after['profile_id']}{instead} ({service}){drift}{why}"
         case "notify":
-            return f"notice {after['kind']}" + (f" about {after['profile_id']}" if after["profile_id"] else "")
+            others = (other["profile_id"] for other in after.get("others", ()))
+            about = ", ".join(profile for profile in (after["profile_id"], *others) if profile)
+            return f"notice {after['kind']}" + (f" about {about}" if about else "")
         case other:
             return str(other) + (f" ({after['reason']})" if after.get("reason") else "")
 

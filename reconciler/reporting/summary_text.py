@@ -79,7 +79,7 @@ def told(result: UnitResult, *, dry_run: bool) -> list[str]:
     waits = {key for key, _ in result.held}
     lines = [f"{s.key}  {s.cause}  {s.remedy}" for s in result.states if s.cause is not None and s.key not in waits]
     verdicts = [f"{v.key}  {v.cause}  {verdict_text(v)}" for v in result.verdicts]
-    why = "waits until all rosters are read" if result.waits else "held back by a limit"
+    why = "waits until all accounts are through" if result.waits else "held back by a limit"
     return verdicts if dry_run else lines + [f"{line}, {why}" for line in verdicts]
 
 

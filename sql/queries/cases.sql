@@ -29,10 +29,11 @@ AND e.account_id = $17
 )
 SELECT d.*,
 -- include: state_columns
-       , (SELECT jsonb_agg(jsonb_build_array(w.type, w.subtype, w.received_at) ORDER BY w.received_at)
+       , (SELECT jsonb_agg(jsonb_build_array(w.type, w.subtype, w.received_at) ORDER BY w.received_at, w.notification_id)
         FROM (
             -- the newest of each subtype decides; of subtypes without end, twenty
-            SELECT n.type, left(n.subtype, 100) AS subtype, max(n.received_at) AS received_at
+            SELECT n.type, left(n.subtype, 100) AS subtype, max(n.received_at) AS received_at,
+                   max(n.notification_id) AS notification_id
             FROM reconciler.notifications n
             WHERE n.calendar_id = d.calendar_id AND n.event_id = d.event_id AND n.type = 'conferencing_failing'
             GROUP BY 1, 2 ORDER BY 3 DESC LIMIT 20
@@ -257,7 +258,7 @@ WITH unit AS (
     SET state = n.state, counts = n.counts, observed = n.observed, error_kind = n.error_kind,
         error_message = n.error_message, parked = n.parked, refusal = coalesce(n.refusal, u.refusal),
         events_read = greatest(u.events_read, n.events_read), roster_compared = n.roster_compared,
-        roster_lost = n.roster_lost, finished_at = now()
+        roster_lost = n.roster_lost, access_lost = n.access_lost, finished_at = now()
     FROM jsonb_populate_recordset(NULL::reconciler.run_units, $3) n
     WHERE u.run_id = $1 AND u.account_id = ANY ($2::text[]) AND u.account_id = n.account_id AND u.state = 'todo'
       AND ($9::int IS NULL OR (SELECT reconciler.may_write($9, $1)))
@@ -291,11 +292,16 @@ WITH unit AS (
                       WHERE p.account_id = k.account_id AND p.profile_id = k.profile_id AND p.kind = k.kind)
 ), listed AS (
     INSERT INTO reconciler.known_profiles
-        (account_id, profile_id, kind, provider_name, profile_name, connected, listed, seen_at)
-    SELECT account_id, profile_id, kind, provider_name, profile_name, connected, true, seen_at FROM listing
+        (account_id, profile_id, kind, provider_name, profile_name, connected, listed, seen_at, disconnected_at)
+    SELECT account_id, profile_id, kind, provider_name, profile_name, connected, true, seen_at,
+           CASE WHEN NOT connected THEN seen_at END
+    FROM listing
     ON CONFLICT (account_id, profile_id, kind) DO UPDATE SET
         provider_name = excluded.provider_name, profile_name = excluded.profile_name, connected = excluded.connected,
-        listed = true, seen_at = excluded.seen_at
+        listed = true, seen_at = excluded.seen_at,
+        disconnected_at = CASE WHEN NOT excluded.connected
+                               THEN coalesce(CASE WHEN NOT known_profiles.connected THEN known_profiles.disconnected_at END,
+                                             excluded.seen_at) END
 )
 SELECT account_id FROM unit;
 

@@ -53,6 +53,10 @@ SELECT e.calendar_id, e.event_id, e.account_id, e.starts_at, o.cause, o.remedy, 
        coalesce(s.repaired_at IS NOT NULL AND s.confirmed_at IS NULL, false) AS corrected,
        coalesce(s.misses = 1, false) AS unlisted,
        coalesce(s.rejections @> '[{"about_profile": false}]', false) AS refused,
+       o.cause IN ('conferencing_absent', 'unexplained') AND coalesce((
+           SELECT t.evidence #> '{body,location}' = 'true' FROM reconciler.audit_entries t
+           WHERE t.calendar_id = e.calendar_id AND t.event_id = e.event_id AND t.evidence IS NOT NULL
+           ORDER BY t.entry_id DESC LIMIT 1), false) AS located,
        a.name, a.email, a.customer, a.account_manager
 FROM open o
 JOIN reconciler.events e ON e.calendar_id = o.calendar_id AND e.event_id = o.event_id
@@ -67,6 +71,10 @@ WHERE e.starts_at > now() AND e.cancelled_at IS NULL
 SELECT e.calendar_id, e.event_id, e.account_id, e.starts_at, s.cause, s.remedy, false AS planned,
        s.repaired_at IS NOT NULL AND s.confirmed_at IS NULL AS corrected, s.misses = 1 AS unlisted,
        s.rejections @> '[{"about_profile": false}]' AS refused,
+       s.cause IN ('conferencing_absent', 'unexplained') AND coalesce((
+           SELECT t.evidence #> '{body,location}' = 'true' FROM reconciler.audit_entries t
+           WHERE t.calendar_id = e.calendar_id AND t.event_id = e.event_id AND t.evidence IS NOT NULL
+           ORDER BY t.entry_id DESC LIMIT 1), false) AS located,
        a.name, a.email, a.customer, a.account_manager
 FROM reconciler.event_states s
 JOIN reconciler.events e ON e.calendar_id = s.calendar_id AND e.event_id = s.event_id

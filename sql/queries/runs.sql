@@ -134,7 +134,7 @@ WHERE u.run_id = $1 AND u.state = 'done'
 RETURNING u.account_id;
 
 -- name: reopen_waiting
--- What had to wait until all rosters were read, and is not kept for anybody's word then.
+-- What had to wait until all accounts were through, and is not kept for anybody's word then.
 WITH again AS (
     UPDATE reconciler.run_units SET state = 'todo', attempt = attempt + 1, weighed = true
     WHERE run_id = $1 AND state = 'waiting'
@@ -153,20 +153,32 @@ SELECT count(*) FILTER (WHERE roster_compared) AS compared, count(*) FILTER (WHE
 FROM reconciler.run_units
 WHERE run_id = $1 AND ($2 OR EXISTS (SELECT FROM reconciler.run_units WHERE run_id = $1 AND roster_lost));
 
+-- name: lost_access
+-- Of the accounts that answered, or were refused: how many, how many were refused, and how many are to come.
+SELECT count(*) FILTER (WHERE access_lost OR state IN ('done', 'waiting')) AS compared,
+       count(*) FILTER (WHERE access_lost) AS lost, count(*) FILTER (WHERE state = 'todo') AS to_come
+FROM reconciler.run_units
+WHERE run_id = $1 AND ($2 OR EXISTS (SELECT FROM reconciler.run_units WHERE run_id = $1 AND access_lost));
+
 -- name: providers_in_trouble
--- Per provider, over the future events written within the look-back whose profile is connected: those this run read, and
--- those settled with a link by an earlier one. `waiting` are those that an earlier run left to an outage.
+-- Per service, over the future events written within the look-back that it should serve: those this run read, and
+-- those settled with a link by an earlier one. `waiting` are those that an earlier run left to an outage; `told` those
+-- of which Cronofy has pushed that their provider fails.
 SELECT p.provider_name,
        sum(p.overdue)::bigint AS overdue, sum(p.total)::bigint AS total, sum(p.waiting)::bigint AS waiting,
-       count(DISTINCT p.account_id) FILTER (WHERE p.overdue > 0) AS accounts
+       sum(p.told)::bigint AS told,
+       count(DISTINCT p.account_id) FILTER (WHERE p.overdue > 0) AS accounts,
+       count(DISTINCT p.account_id) FILTER (WHERE p.told > 0) AS told_accounts,
+       count(DISTINCT coalesce('customer ' || nullif(a.customer, ''), 'account ' || p.account_id))
+           FILTER (WHERE p.overdue > 0) AS customers
 FROM (
     SELECT u.account_id, o.key AS provider_name, (o.value ->> 'overdue')::int AS overdue,
-           (o.value ->> 'total')::int AS total, 0 AS waiting
+           (o.value ->> 'total')::int AS total, 0 AS waiting, coalesce((o.value ->> 'told')::int, 0) AS told
     FROM reconciler.run_units u, jsonb_each(u.observed) o
     WHERE u.run_id = $1
     UNION ALL
     SELECT s.account_id, coalesce(s.asked_provider, s.provider_name), 0,
-           (s.conferencing = 'assigned')::int, (s.conferencing <> 'assigned')::int
+           (s.conferencing = 'assigned')::int, (s.conferencing <> 'assigned')::int, 0
     FROM reconciler.event_states s
     JOIN reconciler.events e ON e.calendar_id = s.calendar_id AND e.event_id = s.event_id
     WHERE s.run_id IS DISTINCT FROM $1
@@ -175,6 +187,7 @@ FROM (
       AND coalesce(s.asked_provider, s.provider_name) = ANY ($4)
       AND e.starts_at > $2 AND e.cancelled_at IS NULL
 ) p
+LEFT JOIN reconciler.accounts a ON a.account_id = p.account_id
 WHERE p.provider_name = ANY ($4)
 GROUP BY p.provider_name;
 
@@ -182,7 +195,7 @@ GROUP BY p.provider_name;
 SELECT DISTINCT o.key FROM reconciler.run_units u, jsonb_each(u.observed) o WHERE u.run_id = $1;
 
 -- name: open_incidents
-SELECT incident_id, provider_name FROM reconciler.incidents WHERE closed_at IS NULL ORDER BY provider_name;
+SELECT provider_name, opened_at FROM reconciler.incidents WHERE closed_at IS NULL ORDER BY provider_name;
 
 -- name: open_incident
 INSERT INTO reconciler.incidents (provider_name, opened_at, evidence, run_id)

@@ -155,5 +155,5 @@ async def test_on_request_each_line_says_what_became_of_an_event_that_waited(pro
     assert done.code == 0, done
     lines = [line for line in done.err.splitlines() if line.startswith(events[0].name)]
     assert len(lines) == 2
-    assert lines[0].endswith(", waits until all rosters are read")
+    assert lines[0].endswith(", waits until all accounts are through")
     assert lines[1].endswith("reupsert integrated")

@@ -107,7 +107,7 @@ def test_units_are_recorded_by_index_whatever_their_number(crowded: psycopg.Conn
     crowded.execute("ANALYZE reconciler.run_units, reconciler.known_profiles")
     accounts = ["acc_1", "acc_2"]
     unit = {"state": "done", "counts": {}, "observed": {}, "parked": False}
-    unit |= {"roster_compared": True, "roster_lost": False}
+    unit |= {"roster_compared": True, "roster_lost": False, "access_lost": False}
     units = [{**unit, "account_id": account_id} for account_id in accounts]
     row = {"calendar_id": "cal_1", "event_id": "e1", "account_id": "acc_1", "rejections": [], "repairs": 0}
     state = {**row, "conferencing": "pending", "misses": 0, "unchanged_looks": 0}

@@ -14,7 +14,7 @@ from reconciler.domain.ids import AccountId, CalendarId, EventId, EventKey
 from reconciler.domain.remedy import NoticeKind, ProviderChange
 from reconciler.domain.report import NotRead, Report, RunFacts
 from reconciler.domain.report_lines import AtRisk, Linked, Repaired, Unread, Waiting
-from reconciler.domain.report_words import RUN_STATUS_TEXT, Delivery, RepairStatus
+from reconciler.domain.report_words import LOCATION_TEXT, RUN_STATUS_TEXT, Delivery, RepairStatus
 from reconciler.ports import WrongConfiguration
 from reconciler.postgres import audit_log
 from reconciler.postgres.locks import Locks
@@ -220,6 +220,20 @@ class TestAtRisk:
         assert names(at_risk(report)) == ["open1", "open0"]
         assert [line.cause for line in at_risk(report)] == [Cause.PROFILE_DISCONNECTED, Cause.SETTLING]
         assert at_risk(report)[0].next_step.text == "Connect the calendar again."
+
+    async def test_a_place_that_the_meeting_names_is_said_where_it_was_when_last_judged(self, books: Books) -> None:
+        run = await books.run()
+        for name, places in (("named", [False, True]), ("taken away", [True, False]), ("never", [])):
+            key = await books.event(name)
+            await books.state(key, run, conferencing="absent", cause="conferencing_absent", remedy="report")
+            for place in places:
+                body = {"state": "usable", **({"location": True} if place else {})}
+                await books.entry(AuditTag.EVENT_JUDGED, key, run, evidence={"body": body})
+        located = {line.key.event_id: line.located for line in at_risk(await build(books.pool, since(days=1)))}
+        assert located == {"named": True, "taken away": False, "never": False}
+        of_run = at_risk(await build(books.pool, ReportQuery(run_id=run)))
+        assert {line.key.event_id: line.located for line in of_run} == located
+        assert [LOCATION_TEXT in line.explanation for line in of_run].count(True) == 1
 
     async def test_a_run_keeps_what_its_entries_name_after_a_later_run(self, books: Books) -> None:
         first, second = await books.run(2), await books.run(1)

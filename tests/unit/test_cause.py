@@ -11,7 +11,17 @@ from hypothesis import given
 
 from reconciler.domain.cause import RULES, SETTLED, Cause, cause_of, classify
 from reconciler.domain.event import Absent
-from reconciler.domain.evidence import Evidence, Found, NotListed, ReadBack, RosterFact, Unauthorized, Unreadable
+from reconciler.domain.evidence import (
+    Evidence,
+    Found,
+    Notified,
+    NotListed,
+    ReadBack,
+    RosterFact,
+    Unauthorized,
+    Unreadable,
+)
+from reconciler.domain.ids import ProfileId
 from reconciler.domain.policy import Policy
 from reconciler.domain.roster import ConferencingProfile
 from reconciler.domain.times import AllDay, Instant
@@ -48,10 +58,12 @@ ORDER = (
     Cause.INTEGRATED_UNAVAILABLE,
     Cause.MISSING_MEETING_URL,
     Cause.PROVIDER_OUTAGE,
+    Cause.PROFILE_DISCONNECTED,
+    Cause.MISSING_MEETING_URL,
     Cause.CONFERENCING_ABSENT,
     Cause.UNEXPLAINED,
 )
-"""As the public contract lists them: the first that fits wins."""
+"""The rows as the public contract lists them: the first that fits wins."""
 
 SECOND = timedelta(seconds=1)
 UP, DOWN = a_profile(), a_profile(connected=False)
@@ -193,6 +205,31 @@ def cause(evidence: Evidence, policy: Policy = POLICY) -> Cause:
         ),
         pytest.param(some_evidence(notified=[pushed(None)]), Cause.PROVIDER_OUTAGE, id="failure without subtype"),
         pytest.param(
+            some_evidence(asked="integrated", open_incidents=["google_meet"]),
+            Cause.PROVIDER_OUTAGE,
+            id="incident of the calendar's own service",
+        ),
+        pytest.param(
+            some_evidence(asked="default", roster=NO_PROFILES, open_incidents=["google_meet"]),
+            Cause.PROVIDER_OUTAGE,
+            id="incident of the calendar's own service, which default must be",
+        ),
+        pytest.param(
+            some_evidence(asked="integrated", open_incidents=["google_meet_api", "ms_teams_for_business"]),
+            Cause.MISSING_MEETING_URL,
+            id="incident of another calendar's service",
+        ),
+        pytest.param(
+            some_evidence(asked="default", open_incidents=["google_meet"]),
+            Cause.UNEXPLAINED,
+            id="incident of the calendar's own service, where default is a profile",
+        ),
+        pytest.param(
+            some_evidence(asked="integrated", notified=[pushed(None)]),
+            Cause.PROVIDER_OUTAGE,
+            id="integrated asked, failure without subtype",
+        ),
+        pytest.param(
             some_evidence(notified=[pushed(None, type_="change")]), Cause.UNEXPLAINED, id="another notification"
         ),
         pytest.param(
@@ -230,7 +267,12 @@ def test_an_event_shows_one_cause(evidence: Evidence, expected: Cause) -> None:
         ),
         pytest.param(some_profiles(UP, a_profile("pro_2")), Cause.UNEXPLAINED, id="several profiles"),
         pytest.param(
-            some_profiles(DOWN, a_profile("pro_2")), Cause.UNEXPLAINED, id="several profiles, one disconnected"
+            some_profiles(DOWN, a_profile("pro_2")), Cause.PROFILE_DISCONNECTED, id="several profiles, one disconnected"
+        ),
+        pytest.param(
+            some_profiles(a_profile("pro_2"), DOWN, calendar=a_calendar(integrated=True)),
+            Cause.PROFILE_DISCONNECTED,
+            id="several profiles, the last disconnected, integrated offered",
         ),
         pytest.param(some_profiles(DOWN), Cause.PROFILE_DISCONNECTED, id="one, disconnected"),
         pytest.param(
@@ -385,15 +427,60 @@ def test_a_failure_counts_only_if_pushed_since_the_last_write(
     assert cause(evidence) is (fitting if counts else Cause.UNEXPLAINED)
 
 
-def test_one_of_several_notifications_is_enough() -> None:
-    notified = [pushed("tomorrow's"), pushed("profile_missing", ago=DAY), pushed(None)]
-    assert cause(some_evidence(notified=notified)) is Cause.PROVIDER_OUTAGE
+@pytest.mark.parametrize(
+    "notified, expected",
+    [
+        ([pushed(None, ago=2 * MINUTE), pushed("missing_meeting_url")], Cause.MISSING_MEETING_URL),
+        ([pushed("missing_meeting_url", ago=2 * MINUTE), pushed(None)], Cause.PROVIDER_OUTAGE),
+        ([pushed(None), pushed("missing_meeting_url", ago=2 * MINUTE)], Cause.PROVIDER_OUTAGE),
+        ([pushed(None), pushed("missing_meeting_url")], Cause.MISSING_MEETING_URL),
+        ([pushed(None, ago=2 * MINUTE), pushed("tomorrow's")], Cause.UNEXPLAINED),
+        ([pushed("tomorrow's"), pushed("profile_missing", ago=DAY), pushed(None)], Cause.PROVIDER_OUTAGE),
+        ([pushed(None, ago=2 * MINUTE), pushed(None, type_="conferencing_assigned")], Cause.PROVIDER_OUTAGE),
+        ([pushed("profile_missing", ago=2 * MINUTE), pushed(None)], Cause.PROFILE_REMOVED),
+    ],
+    ids=[
+        "licence last",
+        "outage last",
+        "outage last, listed first",
+        "at the same moment the one listed last",
+        "something new last",
+        "one from before the last write does not count",
+        "no failure does not count",
+        "a removed profile stays removed",
+    ],
+)
+def test_the_newest_failure_says_how_it_fails_now(notified: list[Notified], expected: Cause) -> None:
+    assert cause(some_evidence(notified=notified)) is expected
+
+
+def test_a_disconnected_profile_that_default_was_served_without_is_not_the_default() -> None:
+    listed = some_profiles(DOWN, a_profile("pro_2"))
+    evidence = some_evidence(asked="default", roster=listed, not_default=["pro_1"])
+    assert cause(evidence) is Cause.UNEXPLAINED
+    assert cause(replace(evidence, not_default=(ProfileId("pro_2"),))) is Cause.PROFILE_DISCONNECTED
+    two = some_profiles(DOWN, a_profile("pro_2"), a_profile("pro_3", connected=False))
+    assert cause(replace(evidence, roster=two)) is Cause.PROFILE_DISCONNECTED
+    assert cause(replace(evidence, roster=some_profiles(DOWN))) is Cause.PROFILE_DISCONNECTED
+
+
+@pytest.mark.parametrize(
+    "provider, service",
+    [("google", "google_meet"), ("exchange", "ms_teams_for_business"), ("live_connect", "ms_teams_for_business"),
+     ("apple", None), ("cronofy", None), ("unknown", None), (None, None)],
+)  # fmt: skip
+def test_a_calendar_has_the_video_service_of_its_provider(provider: str | None, service: str | None) -> None:
+    calendar = replace(a_calendar(), profile_provider=provider)
+    assert some_evidence(asked="integrated", roster=some_profiles(UP, calendar=calendar)).provider == service
+    without = replace(calendar, integrated=False)
+    assert some_evidence(asked="integrated", roster=some_profiles(UP, calendar=without)).provider is None
+    assert some_evidence(asked="integrated", roster=RosterFact((UP,), None)).provider is None
 
 
 # ---------------------------------------------------------------- the order
 
 
-def test_the_table_holds_every_cause_once_in_the_order_of_the_contract() -> None:
+def test_the_table_holds_every_row_in_the_order_of_the_contract() -> None:
     assert tuple(rule.cause for rule in RULES) == ORDER
     assert set(ORDER) == set(Cause)
 
@@ -430,6 +517,8 @@ CALENDARS = (
 ROSTERS = (
     None,
     *(some_profiles(*profiles, calendar=c) for profiles, c in product(((UP,), (DOWN,), ()), CALENDARS)),
+    some_profiles(UP, a_profile("pro_2", connected=False)),
+    some_profiles(UP, a_profile("pro_2", connected=False), calendar=CALENDARS[2]),
 )
 PUSHED = ((), *((pushed(subtype),) for subtype in ("profile_missing", "missing_meeting_url", None)))
 TOGETHER = tuple(n for each in PUSHED for n in each)
@@ -457,15 +546,18 @@ def _situations() -> Iterator[Evidence]:
 
 
 @cache
-def _meetings() -> dict[tuple[Cause, Cause], Evidence]:
-    """For each two rules that can fit together, evidence that both fit and no rule before them."""
-    rules = {rule.cause: rule.fits for rule in RULES}
-    met: dict[tuple[Cause, Cause], Evidence] = {}
+def _meetings() -> dict[tuple[int, int], Evidence]:
+    """For each two rows that can fit together, by their places, evidence that both fit and no row before them."""
+    met: dict[tuple[int, int], Evidence] = {}
     for evidence in _situations():
-        fitting = [c for c in ORDER if rules[c](evidence, POLICY)]
+        fitting = [place for place, rule in enumerate(RULES) if rule.fits(evidence, POLICY)]
         for later in fitting[1:]:
             met.setdefault((fitting[0], later), evidence)
     return met
+
+
+def _places(*causes: Cause) -> set[int]:
+    return {place for place, c in enumerate(ORDER) if c in causes}
 
 
 READ_FAILED = {Cause.UNREADABLE, Cause.ACCOUNT_UNAUTHORIZED}
@@ -480,29 +572,39 @@ NEEDS_NO_READ = {
 LISTED = set(ORDER) - READ_FAILED - NEEDS_NO_READ - {Cause.EVENT_MISSING}
 """These speak of an event that was listed."""
 
+(RETIRED,), (NONE_OFFERED,) = _places(Cause.PROVIDER_RETIRED), _places(Cause.INTEGRATED_UNAVAILABLE)
+DISCONNECTED, DEFAULT_DISCONNECTED = sorted(_places(Cause.PROFILE_DISCONNECTED))
+LICENCE_PUSHED, LICENCE_LIKELY = sorted(_places(Cause.MISSING_MEETING_URL))
 
-CONTRADICTIONS: tuple[set[Cause], ...] = (
-    READ_FAILED,
-    {Cause.ASSIGNED, Cause.CONFERENCING_ABSENT},
-    {Cause.PROVIDER_RETIRED, Cause.INTEGRATED_UNAVAILABLE},  # two things asked for, as in the next two
-    {Cause.PROVIDER_RETIRED, Cause.PROFILE_DISCONNECTED},
-    {Cause.INTEGRATED_UNAVAILABLE, Cause.PROFILE_DISCONNECTED},
+CONTRADICTIONS: tuple[set[int], ...] = (
+    _places(*READ_FAILED),
+    _places(Cause.ASSIGNED, Cause.CONFERENCING_ABSENT),
+    *({RETIRED, other} for other in (NONE_OFFERED, DISCONNECTED, DEFAULT_DISCONNECTED, LICENCE_LIKELY)),
+    *(
+        {service, profile}
+        for service in (NONE_OFFERED, LICENCE_LIKELY)
+        for profile in (DISCONNECTED, DEFAULT_DISCONNECTED)
+    ),
 )
+"""Two things asked for, or read, at once."""
 
 
-def _can_meet(one: Cause, other: Cause) -> bool:
-    readings = [{one, other} & group for group in (READ_FAILED, {Cause.EVENT_MISSING}, LISTED)]
+def _can_meet(one: int, other: int) -> bool:
+    readings = [{ORDER[one], ORDER[other]} & group for group in (READ_FAILED, {Cause.EVENT_MISSING}, LISTED)]
     if sum(bool(reading) for reading in readings) > 1:
         return False  # an event was listed, or it was not, or nothing could be read
     return {one, other} not in CONTRADICTIONS
 
 
-@pytest.mark.parametrize("earlier, later", [pytest.param(a, b, id=f"{a}-{b}") for a, b in combinations(ORDER, 2)])
-def test_where_two_rules_fit_the_earlier_wins(earlier: Cause, later: Cause) -> None:
+@pytest.mark.parametrize(
+    "earlier, later",
+    [pytest.param(a, b, id=f"{a}:{ORDER[a]}-{b}:{ORDER[b]}") for a, b in combinations(range(len(ORDER)), 2)],
+)
+def test_where_two_rules_fit_the_earlier_wins(earlier: int, later: int) -> None:
     evidence = _meetings().get((earlier, later))
     assert (evidence is not None) is _can_meet(earlier, later), "whether the two can meet at all is part of the table"
     if evidence is not None:
-        assert cause_of(evidence, POLICY) is earlier
+        assert cause_of(evidence, POLICY) is ORDER[earlier]
 
 
 # ---------------------------------------------------------------- properties

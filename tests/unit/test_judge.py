@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -15,11 +16,21 @@ from reconciler.domain.policy import Policy
 from reconciler.domain.remedy import Notify, ProviderChange, Reupsert, Wait
 from reconciler.domain.roster import Calendar
 from reconciler.domain.times import Instant
-from reconciler.pipeline.judge import gather, judge, observe, restored, roster_fact, with_roster
+from reconciler.pipeline.judge import (
+    gather,
+    judge,
+    observe,
+    restored,
+    roster_fact,
+    served_without,
+    with_links_read,
+    with_roster,
+)
 from tests.builders import (
     CALENDAR,
     DAY,
     HOUR,
+    LINK,
     MINUTE,
     NOW,
     POLICY,
@@ -235,7 +246,10 @@ def test_only_what_is_pending_past_grace_is_overdue(evidence: Evidence, overdue:
     [
         some_evidence(roster=some_profiles(a_profile(connected=False))),
         some_evidence(roster=None),
-        some_evidence(asked="integrated"),
+        some_evidence(asked="integrated", roster=some_profiles(calendar=a_calendar(integrated=False))),
+        some_evidence(notified=[pushed("missing_meeting_url")]),
+        some_evidence(notified=[pushed("profile_missing")]),
+        some_evidence(roster=some_profiles(a_profile(), calendar=a_calendar(deleted=True))),
         some_evidence(read=NotListed(1)),
         some_evidence(read=linked(None)),
         some_evidence(written_ago=POLICY.lookback + MINUTE),
@@ -248,7 +262,10 @@ def test_only_what_is_pending_past_grace_is_overdue(evidence: Evidence, overdue:
     ids=[
         "disconnected",
         "provider not known",
-        "calendar's own service",
+        "calendar's own service, not offered",
+        "no licence, as pushed",
+        "profile removed, as pushed",
+        "calendar deleted",
         "not listed",
         "linked by nobody",
         "written before the look-back",
@@ -274,6 +291,100 @@ def test_a_link_of_google_meet_speaks_for_its_conferencing_profile_too() -> None
         "google_meet": Observed(0, 1),
         "google_meet_api": Observed(0, 1),
     }
+
+
+@pytest.mark.parametrize(
+    "asked, profiles, served_by",
+    [
+        ("pro_1", {"pro_1": KnownProfile("google_meet_api", None)}, {"google_meet_api"}),
+        ("integrated", {}, {"google_meet", "google_meet_api"}),
+    ],
+)
+def test_a_link_counts_for_the_profile_that_was_asked_for_where_that_is_on_record(
+    asked: str, profiles: dict[str, KnownProfile], served_by: set[str]
+) -> None:
+    case = a_case(an_event(asked=asked))
+    evidence = gather(case, linked("google_meet"), a_caseload(case, profiles=profiles), NOW)
+    assert set(observe([judged(evidence, case)], POLICY)) == served_by
+
+
+def test_a_calendars_own_service_is_counted_like_a_provider() -> None:
+    waiting = some_evidence(asked="integrated")
+    default = some_evidence(asked="default", roster=some_profiles())
+    assert observe([judged(waiting), judged(default)], POLICY) == {"google_meet": Observed(2, 2)}
+    assert judged(waiting).waits_for_the_run
+    assert not judged(some_evidence(asked="integrated", notified=[pushed("missing_meeting_url")])).waits_for_the_run
+
+
+def test_events_of_which_cronofy_says_that_their_provider_fails_are_counted_apart() -> None:
+    told = some_evidence(notified=[pushed(None)])
+    absent = some_evidence(pending=False, notified=[pushed(None)])
+    within_grace = some_evidence(written_ago=MINUTE, notified=[pushed(None, ago=timedelta())])
+    items = [judged(told), judged(absent), judged(within_grace), judged()]
+    assert observe(items, POLICY) == {"zoom": Observed(2, 4, told=2)}
+
+
+# ---------------------------------------------------------------- what `default` does not stand for
+
+TWO = a_roster(a_profile(connected=False), a_profile("pro_2", connected=False), a_profile("pro_3"))
+LOST = {ProfileId("pro_1"): NOW - 2 * HOUR, ProfileId("pro_2"): NOW - HOUR}
+
+
+@pytest.mark.parametrize(
+    "linked_at, not_default",
+    [
+        (None, ()),
+        (NOW - 2 * HOUR, ()),
+        (NOW - 2 * HOUR + MINUTE, ("pro_1",)),
+        (NOW - HOUR, ("pro_1",)),
+        (NOW - MINUTE, ("pro_1", "pro_2")),
+    ],
+)
+def test_a_disconnected_profile_is_not_the_default_if_default_was_served_since(
+    linked_at: datetime | None, not_default: tuple[str, ...]
+) -> None:
+    case = a_case(an_event(asked="default"))
+    caseload = replace(a_caseload(case), disconnected=LOST, default_linked_at=linked_at)
+    evidence = with_roster(gather(case, found(), caseload, NOW), TWO, CALENDAR, served_without(case, caseload))
+    assert evidence.not_default == not_default
+
+
+def test_that_is_asked_of_default_alone_and_never_by_the_events_own_link() -> None:
+    for case in (a_case(), a_case(an_event(asked="default"), linked_at=NOW - MINUTE)):
+        caseload = replace(a_caseload(case), disconnected=LOST, default_linked_at=NOW - MINUTE)
+        assert (
+            with_roster(gather(case, found(), caseload, NOW), TWO, CALENDAR, served_without(case, caseload)).not_default
+            == ()
+        )
+
+
+def test_a_profile_seen_disconnected_for_the_first_time_may_be_the_default() -> None:
+    case = a_case(an_event(asked="default"))
+    caseload = replace(a_caseload(case), default_linked_at=NOW)
+    assert (
+        with_roster(gather(case, found(), caseload, NOW), TWO, CALENDAR, served_without(case, caseload)).not_default
+        == ()
+    )
+
+
+@pytest.mark.parametrize(
+    "asked, join_url, before, expected",
+    [
+        ("default", None, None, NOW),
+        ("default", None, NOW - HOUR, NOW),
+        ("default", LINK, NOW - HOUR, NOW - HOUR),
+        ("default", LINK, None, None),
+        ("pro_1", None, None, None),
+    ],
+    ids=["new", "newer than what is on record", "seen before", "seen before that was recorded", "not of default"],
+)
+def test_links_read_just_now_count(
+    asked: str, join_url: str | None, before: datetime | None, expected: datetime | None
+) -> None:
+    case = a_case(an_event(asked=asked), join_url=join_url, linked_at=before if join_url else None)
+    caseload = replace(a_caseload(case), default_linked_at=before)
+    pairs = [(case, gather(case, linked(), caseload, NOW))]
+    assert with_links_read(caseload, pairs).default_linked_at == expected
 
 
 def test_an_unlinked_calendar_is_a_matter_of_the_person_and_not_of_the_provider() -> None:

@@ -1,6 +1,6 @@
 """Notices: at most one open per account, kind and profile, holding exactly the events that wait for it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -18,7 +18,7 @@ RELINK = Subject(NoticeKind.RELINK_CONFERENCING, ProfileId("pro_1"))
 CONNECT = Subject(NoticeKind.CONNECT_CONFERENCING, None)
 AUTHORIZE = Subject(NoticeKind.REAUTHORIZE_ACCOUNT, None)
 
-Wanted = Mapping[EventKey, tuple[datetime, Notice]]
+Wanted = Mapping[EventKey, tuple[datetime, Sequence[Notice]]]
 
 
 def a_notice(subject: Subject = RELINK, *keys: EventKey, url: str | None = "https://relink/1") -> Notice:
@@ -26,7 +26,7 @@ def a_notice(subject: Subject = RELINK, *keys: EventKey, url: str | None = "http
 
 
 def wanting(*keys: EventKey, subject: Subject = RELINK, url: str | None = "https://relink/1") -> Wanted:
-    return {key: (NOW + DAY, a_notice(subject, url=url)) for key in keys}
+    return {key: (NOW + DAY, [a_notice(subject, url=url)]) for key in keys}
 
 
 def test_the_first_event_that_needs_a_notice_queues_it() -> None:
@@ -35,9 +35,9 @@ def test_the_first_event_that_needs_a_notice_queues_it() -> None:
 
 def test_events_that_need_the_same_notice_share_it_soonest_first() -> None:
     wanted = {
-        C: (NOW + DAY, a_notice()),
-        B: (NOW + HOUR, a_notice()),
-        A: (NOW + DAY, a_notice()),
+        C: (NOW + DAY, [a_notice()]),
+        B: (NOW + HOUR, [a_notice()]),
+        A: (NOW + DAY, [a_notice()]),
     }
     (notice,) = changes((), wanted, set(wanted), NOW).queue
     assert notice.events == ((B, NOW + HOUR), (A, NOW + DAY), (C, NOW + DAY))
@@ -50,6 +50,15 @@ def test_different_subjects_are_different_notices() -> None:
         RELINK: ((A, NOW + DAY),),
         CONNECT: ((B, NOW + DAY),),
     }
+
+
+def test_one_event_may_need_several_notices() -> None:
+    wanted = {A: (NOW + DAY, [a_notice(RELINK), a_notice(CONNECT)])}
+    assert {n.subject: n.events for n in changes((), wanted, {A}, NOW).queue} == {
+        RELINK: ((A, NOW + DAY),),
+        CONNECT: ((A, NOW + DAY),),
+    }
+    assert changes((a_notice(RELINK, A), a_notice(CONNECT, A)), wanting(A), {A}, NOW).resolve == (CONNECT,)
 
 
 def test_the_same_again_changes_nothing() -> None:
@@ -67,7 +76,7 @@ def test_an_event_that_no_longer_needs_it_leaves_the_notice() -> None:
 
 
 def test_an_event_that_was_moved_is_noticed_at_its_new_time() -> None:
-    wanted = {A: (NOW + HOUR, a_notice())}
+    wanted = {A: (NOW + HOUR, [a_notice()])}
     (updated,) = changes((a_notice(RELINK, A),), wanted, {A}, NOW).update
     assert updated.events == ((A, NOW + HOUR),)
 
@@ -93,10 +102,10 @@ MANY = [a_key(f"e-{n:04d}") for n in range(MOST_NAMED + 500)]
 
 
 def test_of_very_many_events_the_soonest_and_the_last_are_named_and_the_others_counted() -> None:
-    queued = changes((), {key: (NOW + n * HOUR, a_notice()) for n, key in enumerate(MANY)}, MANY, NOW).queue[0]
+    queued = changes((), {key: (NOW + n * HOUR, [a_notice()]) for n, key in enumerate(MANY)}, MANY, NOW).queue[0]
     assert [key for key, _ in queued.events] == [*MANY[: MOST_NAMED - 1], MANY[-1]]
     assert queued.more == 500
-    again = changes([queued], {key: (NOW + n * HOUR, a_notice()) for n, key in enumerate(MANY)}, MANY, NOW)
+    again = changes([queued], {key: (NOW + n * HOUR, [a_notice()]) for n, key in enumerate(MANY)}, MANY, NOW)
     assert again == NoticeChanges()
 
 
@@ -159,7 +168,12 @@ OPEN = st.lists(
     unique_by=lambda n: n.subject,
     max_size=3,
 )
-WANTED = st.dictionaries(KEYS, st.tuples(st.just(NOW + DAY), st.builds(Notice, SUBJECTS, st.just(()), st.just("zoom"))))
+WANTED = st.dictionaries(
+    KEYS,
+    st.tuples(
+        st.just(NOW + DAY), st.lists(st.builds(Notice, SUBJECTS, st.just(()), st.just("zoom")), min_size=1, max_size=2)
+    ),
+)
 
 
 def applied(open_notices: list[Notice], changed: NoticeChanges) -> list[Notice]:
@@ -178,7 +192,7 @@ def test_afterwards_every_event_waits_where_it_should_and_nowhere_twice(
     assert all(n.events for n in after)
     waiting = {(n.subject, key) for n in after for key, _ in n.events}
     for key in judged:
-        needed = {(wanted[key][1].subject, key)} if key in wanted else set()
+        needed = {(notice.subject, key) for notice in wanted[key][1]} if key in wanted else set()
         assert {w for w in waiting if w[1] == key} == needed
 
 
@@ -188,6 +202,6 @@ def test_doing_it_twice_is_doing_it_once(
 ) -> None:
     judged = others | set(wanted)
     after = applied(open_notices, changes(open_notices, wanted, judged, NOW, readable=readable))
-    wants_authorisation = any(n.subject == AUTHORIZE for _, n in wanted.values())
+    wants_authorisation = any(n.subject == AUTHORIZE for _, notices in wanted.values() for n in notices)
     again = changes(after, wanted, judged, NOW, readable=readable and not wants_authorisation)
     assert again == NoticeChanges()

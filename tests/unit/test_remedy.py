@@ -23,6 +23,7 @@ from reconciler.domain.ids import ProfileId
 from reconciler.domain.policy import Policy, Substitute
 from reconciler.domain.remedy import (
     REMEDY_NAMES,
+    About,
     Drift,
     Escalate,
     Leave,
@@ -141,7 +142,26 @@ def reupsert(evidence: Evidence, policy: Policy = POLICY) -> Reupsert:
                 ),
             ),
             Cause.PROFILE_DISCONNECTED,
-            Notify(NoticeKind.RELINK_CONFERENCING, ProfileId("pro_8"), "google_meet_api"),
+            Notify(
+                NoticeKind.RELINK_CONFERENCING,
+                ProfileId("pro_8"),
+                "google_meet_api",
+                (About(ProfileId("pro_9"), "zoom"),),
+            ),
+        ),
+        (
+            some_evidence(asked="default", roster=some_profiles(MEET, a_profile(connected=False))),
+            Cause.PROFILE_DISCONNECTED,
+            Notify(NoticeKind.RELINK_CONFERENCING, ProfileId("pro_1"), "zoom"),
+        ),
+        (
+            some_evidence(
+                asked="default",
+                roster=some_profiles(a_profile(connected=False), a_profile("pro_2", connected=False), MEET),
+                not_default=["pro_1"],
+            ),
+            Cause.PROFILE_DISCONNECTED,
+            Notify(NoticeKind.RELINK_CONFERENCING, ProfileId("pro_2"), "zoom"),
         ),
         (
             some_evidence(asked="integrated", roster=some_profiles(MEET, calendar=a_calendar(integrated=False))),
@@ -381,6 +401,18 @@ def test_a_policy_that_forbids_other_providers_asks_the_person_instead(evidence:
     assert isinstance(remedy(evidence), Reupsert)
 
 
+# ---------------------------------------------------------------- where Cronofy may have to put the link
+
+
+def test_a_place_in_the_body_is_named_where_nothing_else_explains_the_missing_link() -> None:
+    located, far = replace(a_body(), sets_location=True), 9 * DAY
+    absent, unexplained = some_evidence(pending=False, body=located), some_evidence(body=located, written_ago=far)
+    assert "location" in str(getattr(remedy(absent), "reason", None))
+    assert "location" in str(getattr(remedy(unexplained), "reason", None))
+    assert remedy(some_evidence(pending=False)) == Report()
+    assert "location" not in str(remedy(some_evidence(written_ago=far)))
+
+
 # ---------------------------------------------------------------- what Cronofy has refused
 
 
@@ -551,6 +583,7 @@ EVERY_REMEDY: tuple[Remedy, ...] = (
     Reupsert(ProfileId("pro_2"), "zoom", ProviderChange.SAME, undoes="run-2"),
     Reupsert(ProfileId("pro_2"), "zoom", ProviderChange.SAME, restores=True),
     Notify(NoticeKind.RELINK_CONFERENCING, ProfileId("pro_1"), "zoom"),
+    Notify(NoticeKind.RELINK_CONFERENCING, ProfileId("pro_1"), "zoom", (About(ProfileId("pro_2"), "zoom"),)),
     Notify(NoticeKind.RELINK_CALENDAR, ProfileId("pro_1"), "zoom"),
     Notify(NoticeKind.CONNECT_CONFERENCING),
     Park("invalid_grant"),
@@ -589,6 +622,14 @@ def test_what_is_stored_of_a_remedy_names_its_parts() -> None:
         "profile_id": None,
         "provider_name": None,
     }
+    others = (About(ProfileId("pro_2"), "zoom"),)
+    assert remedy_json(Notify(NoticeKind.RELINK_CONFERENCING, ProfileId("pro_1"), "go_to", others)) == {
+        "remedy": "notify",
+        "kind": "relink_conferencing",
+        "profile_id": "pro_1",
+        "provider_name": "go_to",
+        "others": [{"profile_id": "pro_2", "provider_name": "zoom"}],
+    }
     assert remedy_json(Park("why")) == {"remedy": "park", "reason": "why"}
     assert remedy_json(Report("why")) == {"remedy": "report", "reason": "why"}
     assert remedy_json(Report()) == {"remedy": "report"}
@@ -606,6 +647,10 @@ def test_every_kind_of_remedy_has_a_name_of_its_own() -> None:
         (Reupsert(ProfileId("pro_2"), "zoom", ProviderChange.SAME, Drift("a", "b")), "reupsert pro_2"),
         (Notify(NoticeKind.RELINK_CALENDAR, ProfileId("pro_1")), "notify relink_calendar pro_1"),
         (Notify(NoticeKind.CONNECT_CONFERENCING), "notify connect_conferencing"),
+        (
+            Notify(NoticeKind.RELINK_CONFERENCING, ProfileId("pro_1"), None, (About(ProfileId("pro_2"), None),)),
+            "notify relink_conferencing pro_1 pro_2",
+        ),
         (Leave(), "leave"),
         (Settle(), "settle"),
         (Wait(), "wait"),

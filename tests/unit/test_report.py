@@ -59,6 +59,13 @@ def a_key(name: str = "e1") -> EventKey:
     return EventKey(CalendarId("cal_1"), EventId(name))
 
 
+@pytest.mark.parametrize("cause", Cause)
+def test_a_place_in_the_meeting_is_named_where_nothing_else_explains_the_missing_link(cause: Cause) -> None:
+    plain = at_risk(cause=cause)
+    named = replace(plain, located=True).explanation != plain.explanation
+    assert named is (cause in {Cause.CONFERENCING_ABSENT, Cause.UNEXPLAINED})
+
+
 def at_risk(
     who: Owner = ANNA,
     starts_at: datetime = LATER,
@@ -133,6 +140,7 @@ class TestWording:
     def test_a_notice_says_what_must_be_done(self, kind: NoticeKind) -> None:
         assert at_risk(remedy=f"notify {kind.value} pro_1").next_step == NOTICE_TEXT[kind]
         assert at_risk(remedy=f"notify {kind.value}").next_step == NOTICE_TEXT[kind]
+        assert at_risk(remedy=f"notify {kind.value} pro_1 pro_2").next_step == NOTICE_TEXT[kind]
 
     @pytest.mark.parametrize(
         "line, step",

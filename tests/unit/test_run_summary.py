@@ -154,11 +154,33 @@ def test_an_outage_is_over_when_under_a_tenth_still_waits(overdue: int, total: i
 @given(st.integers(0, 100), st.integers(0, 100), st.integers(0, 50), st.integers(0, 50))
 def test_an_outage_is_never_both_on_and_over(overdue: int, served: int, accounts: int, waiting: int) -> None:
     share = ProviderShare(overdue, overdue + served, min(accounts, overdue), waiting)
+    told = ProviderShare(overdue, overdue + served, accounts, waiting, told=overdue, told_accounts=accounts)
+    assert not (told.is_outage and told.is_over)
     assert not (share.is_outage and share.is_over)
 
 
 def test_a_share_is_kept_as_an_incidents_evidence() -> None:
-    assert ProviderShare(5, 10, 6, 7).as_json() == {"overdue": 5, "events": 10, "accounts": 6, "waiting": 7}
+    assert ProviderShare(5, 10, 6, 7, 4, 3, 2).as_json() == {
+        "overdue": 5,
+        "events": 10,
+        "accounts": 6,
+        "customers": 4,
+        "waiting": 7,
+        "told": 3,
+        "told_accounts": 2,
+    }
+
+
+@pytest.mark.parametrize(
+    "told, total, accounts, opened",
+    [(0, 0, 0, False), (1, 1, 1, False), (2, 20, 2, True), (2, 21, 2, False), (5, 100, 5, True), (9, 100, 4, False)],
+)
+def test_an_outage_is_told_for_five_accounts_or_for_two_and_a_tenth_of_the_events(
+    told: int, total: int, accounts: int, opened: bool
+) -> None:
+    share = ProviderShare(told, total, accounts, told=told, told_accounts=accounts)
+    assert (share.is_told, share.is_outage) == (opened, opened)
+    assert not share.is_inferred or opened
 
 
 # ---------------------------------------------------------------- how long it will take

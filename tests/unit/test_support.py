@@ -20,6 +20,7 @@ from tests.builders import (
     HOUR,
     NOW,
     POLICY,
+    a_body,
     a_case,
     a_caseload,
     a_profile,
@@ -39,6 +40,7 @@ def told(evidence: Evidence | None = None, case: Case | None = None, policy: Pol
 def test_it_names_account_event_profile_and_times() -> None:
     read = replace(found(), event_uid="evt_external_1")
     assert told(some_evidence(read=read, written_ago=2 * DAY)) == {
+        "send_to": "support@cronofy.com",
         "account_id": "acc_1",
         "data_center": "us",
         "calendar_id": "cal_1_a",
@@ -54,6 +56,7 @@ def test_it_names_account_event_profile_and_times() -> None:
         "read_at": "2026-03-02T09:00:00Z",
         "pending_since": "2026-03-02T08:00:00Z",
         "grace_seconds": 900,
+        "location_set": False,
         "repairs": [],
         "notifications": [],
     }
@@ -139,6 +142,15 @@ def test_the_text_holds_every_detail() -> None:
         "                              2026-03-02T09:00:00Z asking for pro_2: rejected (a, b)\n"
         "Notified by Cronofy:          2026-03-02T08:59:00Z conferencing_failing profile_missing"
     )
+
+
+def test_a_place_in_the_body_is_named() -> None:
+    details = told(some_evidence(body=replace(a_body(), sets_location=True)))
+    assert details["location_set"] is True
+    assert "Location:                     set by the body that was written\n" in support_text(details)
+    assert "Location:" not in support_text(told())
+    del details["location_set"]  # as an entry of an older version has it
+    assert "Location:" not in support_text(details)
 
 
 @given(strategies.evidence() | strategies.overdue_evidence(), strategies.policies)

@@ -13,7 +13,7 @@ from reconciler.domain.evidence_json import evidence_json
 from reconciler.domain.ids import ProfileId
 from reconciler.domain.plural import many
 from reconciler.domain.policy import Policy
-from reconciler.domain.remedy import NoticeKind, Notify, ProviderChange, Remedy, Reupsert, Wait, remedy_json
+from reconciler.domain.remedy import About, NoticeKind, Notify, ProviderChange, Remedy, Reupsert, Wait, remedy_json
 from reconciler.reporting.explain import story_text
 from reconciler.reporting.summary_text import fates_text, status_text
 from tests.builders import HOUR, NOW, a_key, some_evidence
@@ -100,6 +100,12 @@ def test_a_notice_has_the_name_of_its_kind() -> None:
     remedy = Notify(NoticeKind.RELINK_CONFERENCING, OLD)
     told = story_text(EVENT, [an_entry(AuditTag.EVENT_JUDGED, Cause.PROFILE_DISCONNECTED, remedy)], Policy())
     assert "judged: notice relink_conferencing about pro_old\n" in told
+
+
+def test_notices_about_several_profiles_name_each() -> None:
+    remedy = Notify(NoticeKind.RELINK_CONFERENCING, OLD, "zoom", (About(NEW, "zoom"),))
+    told = story_text(EVENT, [an_entry(AuditTag.EVENT_JUDGED, Cause.PROFILE_DISCONNECTED, remedy)], Policy())
+    assert "judged: notice relink_conferencing about pro_old, pro_new\n" in told
 
 
 @pytest.mark.parametrize(

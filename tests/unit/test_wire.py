@@ -575,6 +575,27 @@ USABLE = {"event_id": "evt-1", "start": "2026-03-02T09:00:00Z", "end": "2026-03-
 
 
 @pytest.mark.parametrize(
+    "location, named",
+    [
+        ('{"description": "Room 4"}', True),
+        ('{"description": "Room 4", "lat": "1", "long": 2, "x": [1]}', True),
+        ('{"description": "  "}', False),
+        ('{"description": ""}', False),
+        ('{"description": null}', False),
+        ('{"description": "{{ cronofy.conferencing.join_url }}"}', False),
+        ('{"lat": "1"}', False),
+        ("null", False),
+        ('"Room 4"', False),
+        ('{"description": 4}', False),
+    ],
+)
+def test_a_place_of_its_own_in_a_stored_body_is_seen(location: str, named: bool) -> None:
+    times = '"start": "2026-03-05", "end": "2026-03-06"'
+    body = stored_body(f'{{"event_id": "evt-1", {times}, "location": {location}}}', EventId("evt-1"))
+    assert (body.state, body.sets_location) == (BodyState.USABLE, named)
+
+
+@pytest.mark.parametrize(
     "text, meaning",
     [
         (None, NO_BODY),

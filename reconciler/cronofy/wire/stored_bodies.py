@@ -20,10 +20,19 @@ class _StoredBody(Struct):
     conferencing: Raw = Raw()
     summary: Raw = Raw()
     recurrence: Raw = Raw()
+    location: Raw = Raw()
+
+
+class _Location(Struct):
+    description: str | None = None
 
 
 _TEXT = msgspec.json.Decoder(str)
 _STORED_BODY = msgspec.json.Decoder(_StoredBody)
+_LOCATION = msgspec.json.Decoder(_Location)
+
+_LINK_WANTED_THERE = "cronofy.conferencing"
+"""A template for the link itself, which Cronofy fills in (docs, "templating")."""
 
 _CONFERENCING_PLACE = re.compile(rb"\s*(\{|null|$)")
 
@@ -50,11 +59,28 @@ def stored_body(text: str | None, event_id: EventId) -> StoredBody:
     except TimeUnreadable:
         return StoredBody(BodyState.TIMES_UNREADABLE, tzid=(tzid or "")[:LONGEST_TIME] or None)
     summary = summary_digest(_text_or_none(body.summary))
-    return StoredBody(BodyState.USABLE, start, end, tzid or start_tzid, summary, recurs=_is_given(body.recurrence))
+    return StoredBody(
+        BodyState.USABLE,
+        start,
+        end,
+        tzid or start_tzid,
+        summary,
+        recurs=_is_given(body.recurrence),
+        sets_location=_sets_location(body.location),
+    )
 
 
 def _is_given(raw: Raw) -> bool:
     return bytes(raw) not in {b"", b"null"}
+
+
+def _sets_location(raw: Raw) -> bool:
+    """Whether a place is named; one that cannot be read decides nothing."""
+    try:
+        description = _LOCATION.decode(raw).description
+    except UNDECODABLE:
+        return False
+    return description is not None and bool(description.strip()) and _LINK_WANTED_THERE not in description
 
 
 def _text_or_none(raw: Raw) -> str | None:
