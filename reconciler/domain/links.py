@@ -8,6 +8,7 @@ LONGEST = 4096
 """Characters. Browsers and mail programs take no more with certainty."""
 
 _UNFIT = re.compile(r"[\s\\<>\"`]")
+_WEB = re.compile(r"https?://[^/?#]", re.IGNORECASE)
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 _LONGEST_HOST = 253
 _HTTPS = 443
@@ -16,10 +17,16 @@ _HTTPS = 443
 def meeting_link(text: str | None) -> str | None:
     """A `join_url` that leads somewhere: http or https, as the API allows them. Null for everything else.
 
-    `null`, `about:blank`, `javascript:…`, a relative address or one with a login in it is no link.
+    `null`, `about:blank`, `javascript:…` and a relative address are not links. A web address that nobody should be
+    sent to, such as one with a login in it, is not one either; but it may lead to a meeting (`may_be_a_link`).
     """
     link = (text or "").strip()
     return link if _split(link, ("https", "http")) else None
+
+
+def may_be_a_link(text: str | None) -> bool:
+    """Whether a `join_url` names a place on the web, fit to be handed on or not: its event may have a meeting there."""
+    return _WEB.match((text or "").strip()) is not None
 
 
 def person_link(text: str, hosts: frozenset[str], *, loopback: bool = False) -> str | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.simulator.faults import Fault
-from tests.acceptance.program import Program, Town
+from tests.acceptance.program import DAYS_AGO, Program, Town
 
 EVIL = "\x1b[31m\x9b1m\u202e\u2066\u200b\u2028"
 FORGED = "\nrun 0: completed"
@@ -127,7 +127,6 @@ async def test_a_run_whose_output_cannot_be_written_ends_as_it_would(
         ("null", "unexplained"),
         ("about:blank", "unexplained"),
         ("javascript:alert(1)", "unexplained"),
-        ("https://zoom.us@evil.example/j", "unexplained"),
         (" https://zoom.example/j/1 ", "assigned"),
     ],
 )
@@ -139,6 +138,17 @@ async def test_a_join_url_that_leads_nowhere_is_no_link(program: Program, town: 
     assert (await program("run")).code == 0
     state = town.states()[event.key]
     assert (state["cause"], state["join_url"]) == (cause, url.strip() if cause == "assigned" else None)
+
+
+async def test_a_join_url_that_nobody_should_follow_is_not_taken_for_none(program: Program, town: Town) -> None:
+    who = town.resident()
+    who.connect()
+    event = who.event("pro_gone", age=DAYS_AGO, stuck=True)
+    event.event.set_conferencing({"join_url": "https://zoom.us@evil.example/j", "provider_name": "zoom"})
+    town.move_in()
+    done = await program("run", "--json")
+    assert (done.code, done.json["errors"][0]["kind"], event.event.writes) == (3, "event_malformed", []), done
+    assert "evil" not in done.out + done.err
 
 
 async def test_a_relink_address_elsewhere_is_not_handed_on_and_said_so(program: Program, town: Town) -> None:

@@ -1,11 +1,13 @@
 """Which addresses from outside are links, and which may be handed to a person."""
 
+import re
+
 import pytest
 from yarl import URL
 
 from reconciler.cronofy.hosts import Hosts
 from reconciler.domain.ids import ProfileId
-from reconciler.domain.links import LONGEST, meeting_link, person_link
+from reconciler.domain.links import LONGEST, may_be_a_link, meeting_link, person_link
 from reconciler.domain.roster import Roster
 
 HERE = frozenset({"app.cronofy.com"})
@@ -43,6 +45,12 @@ NO_LINKS = [
 def test_what_leads_nowhere_is_no_link(text: str | None) -> None:
     assert meeting_link(text) is None
     assert person_link(text or "", HERE, loopback=True) is None
+
+
+@pytest.mark.parametrize("text", NO_LINKS)
+def test_what_names_a_place_on_the_web_may_be_a_link(text: str | None) -> None:
+    assert may_be_a_link(text) == bool(re.match("https?://[^/]", text or ""))
+    assert may_be_a_link("HTTP://x")
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from reconciler.cronofy.wire.times import ZonedTime, listed_time
 from reconciler.domain.event import Absent, Assigned, Conferencing, Pending, summary_digest
 from reconciler.domain.evidence import Found, Unreadable, together
 from reconciler.domain.ids import CalendarId, EventId, EventKey
-from reconciler.domain.links import meeting_link
+from reconciler.domain.links import may_be_a_link, meeting_link
 from reconciler.domain.pushed import PushedEvent
 from reconciler.domain.times import Instant, TimeUnreadable, parse_event_time
 
@@ -330,16 +330,21 @@ _LONGEST_TEXT = 4_096
 _MALFORMED_LENGTH = Unreadable("event_malformed", f"its join_url is longer than {_LONGEST_TEXT} characters")
 
 
+_UNFIT_LINK = Unreadable("event_malformed", "its join_url is a web address that cannot be handed on")
+
+
 def _bounded(event: _Event | Unreadable) -> _Event | Unreadable:
     """An event fit to be held in memory and stored: texts that are too long count as missing.
 
-    But a link that is too long is a link: the event is not without one, and so not written.
+    But a link that is too long, or unfit to be handed on, is a link: the event is not without one, and so not written.
     """
     if isinstance(event, Unreadable):
         return event
     if (shown := event.conferencing) is not None:
         if len(shown.join_url or "") > _LONGEST_TEXT:
             return _MALFORMED_LENGTH
+        if may_be_a_link(shown.join_url) and meeting_link(shown.join_url) is None:
+            return _UNFIT_LINK
         name = shown.provider_name
         shown.provider_name = name[:_LONGEST_WORD] if isinstance(name, str) else None
     for name in ("start", "end", "status", "event_status", "updated", "event_uid"):
