@@ -86,6 +86,10 @@ class AccountUnreadable(Exception):
         self.kind = kind
 
 
+WRONG_ACCOUNT = "wrong_account"
+"""The kind of `AccountUnreadable` where an answer is another account's: nothing that its tokens gave may be used."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tokens:
     """A pair of tokens. Never shown: the representation leaves them out."""
@@ -282,11 +286,13 @@ class Loaded:
     """A unit as it stands in the database.
 
     `density` covers the days from the first due event to the last; it is empty where all of them fit on one page.
+    `errors`: what the application stored for this account's events and we cannot use; their other rows are the cases.
     """
 
     caseload: Caseload
     who: Credentials
     density: Density = field(default_factory=dict)
+    errors: tuple[UnitError, ...] = ()
 
 
 class CaseStore(Protocol):

@@ -203,7 +203,8 @@ CREATE TABLE reconciler.run_units (
     refusal text,
     roster_lost boolean NOT NULL DEFAULT false,
     weighed boolean NOT NULL DEFAULT false,
-    access_lost boolean NOT NULL DEFAULT false
+    access_lost boolean NOT NULL DEFAULT false,
+    more_errors jsonb NOT NULL DEFAULT '[]'::jsonb
 );
 
 CREATE TABLE reconciler.runs (
@@ -265,6 +266,7 @@ CREATE INDEX event_states_by_run ON reconciler.event_states USING btree (run_id)
 CREATE INDEX event_states_unsettled ON reconciler.event_states USING btree (next_read_at) WHERE (settled_at IS NULL);
 CREATE INDEX events_asking_by_start ON reconciler.events USING btree (starts_at) WHERE ((cancelled_at IS NULL) AND (profile_id IS NOT NULL) AND (profile_id <> ALL (ARRAY['none'::text, 'explicit'::text])));
 CREATE INDEX events_by_account ON reconciler.events USING btree (account_id, starts_at);
+CREATE INDEX events_of_no_time ON reconciler.events USING btree (account_id) WHERE ((starts_at IS NULL) OR (starts_at <= '0001-01-02 00:00:00+00'::timestamp with time zone) OR (starts_at >= '9999-12-31 00:00:00+00'::timestamp with time zone) OR (cancelled_at <= '0001-01-02 00:00:00+00'::timestamp with time zone) OR (cancelled_at >= '9999-12-31 00:00:00+00'::timestamp with time zone));
 CREATE UNIQUE INDEX incidents_one_open ON reconciler.incidents USING btree (provider_name) WHERE (closed_at IS NULL);
 CREATE UNIQUE INDEX notices_one_open ON reconciler.notices USING btree (account_id, kind, COALESCE(profile_id, ''::text)) WHERE (status <> 'resolved'::text);
 CREATE INDEX notices_open_by_last_event ON reconciler.notices USING btree (last_event_at) WHERE (status <> 'resolved'::text);

@@ -28,7 +28,7 @@ from reconciler.cronofy.transport import Answer, ClientSettings, Request, Transp
 from reconciler.cronofy.wire.answers import read_batch, read_error_keys
 from reconciler.cronofy.wire.bounds import TooLarge
 from reconciler.cronofy.wire.listing import PagesRead, Shown, read_page
-from reconciler.cronofy.wire.malformed import Malformed
+from reconciler.cronofy.wire.malformed import Malformed, OfAnotherAccount
 from reconciler.cronofy.wire.upserts import batch_body, upsert_body
 from reconciler.cronofy.wire.userinfo import read_userinfo
 from reconciler.domain.evidence import Found, Unreadable
@@ -36,6 +36,7 @@ from reconciler.domain.ids import CalendarId, EventKey
 from reconciler.domain.outcome import Applied, InDoubt, Outcome, Rejected, Unsent
 from reconciler.domain.roster import WITHHELD, Roster
 from reconciler.ports import (
+    WRONG_ACCOUNT,
     AccountUnauthorized,
     AccountUnreadable,
     Budget,
@@ -171,7 +172,8 @@ class CronofyClient:
     async def userinfo(self, who: Credentials) -> Roster:
         """The person's profiles and calendars, as they are now."""
         host = self._hosts.of(who.data_center)
-        roster = host.relinks(await self._parsed(await self._get(who, "userinfo", host.userinfo), read_userinfo))
+        answer = await self._get(who, "userinfo", host.userinfo)
+        roster = host.relinks(await self._parsed(answer, partial(read_userinfo, account_id=who.account_id)))
         for profile in sorted(roster.withheld):
             log.warning("relink_withheld", account_id=who.account_id, profile_id=profile, why=WITHHELD)
         return roster
@@ -183,6 +185,8 @@ class CronofyClient:
             return await decoded(answer.body, answer.asked, read, self._timeout)
         except TooLarge as error:
             kind, why = "answer_too_large", str(error)
+        except OfAnotherAccount as error:
+            kind, why = WRONG_ACCOUNT, f"{error}: check the tokens stored for it"
         except Malformed as error:
             kind, why = "malformed", str(error)
         except TimeoutError:

@@ -19,10 +19,11 @@ from reconciler.cronofy.hosts import Hosts
 from reconciler.cronofy.retry import Sleep, T, always
 from reconciler.cronofy.transport import Answer, ClientSettings, Request, Transport
 from reconciler.cronofy.wire.bounds import check_elements
-from reconciler.cronofy.wire.malformed import Malformed
-from reconciler.cronofy.wire.tokens import Granted, read_granted, read_token_error, refresh_body
+from reconciler.cronofy.wire.malformed import Malformed, OfAnotherAccount, want_account
+from reconciler.cronofy.wire.tokens import Granted, read_granted, read_token_error, refresh_body, sendable
 from reconciler.domain.ids import AccountId
 from reconciler.ports import (
+    WRONG_ACCOUNT,
     AccountUnauthorized,
     AccountUnreadable,
     ClientRejected,
@@ -141,12 +142,12 @@ class Grants:
         current = Pass(grant.current.tokens, minted=False)
         if self._lasts(current.tokens):
             return current
-        if not current.tokens.refresh and _sendable(current.tokens.access):
+        if not current.tokens.refresh and sendable(current.tokens.access):
             return current
         return await self.another(who, grant, current.tokens)
 
     def _lasts(self, tokens: Tokens) -> bool:
-        if not _sendable(tokens.access):
+        if not sendable(tokens.access):
             return False
         return tokens.expires_at is None or tokens.expires_at - self._clock.now() > REFRESH_AHEAD
 
@@ -242,7 +243,7 @@ class Grants:
             answer = await self._transport.send(request, who.account_id, attempt)
             if not answer.ok:
                 raise _refused(answer)
-            granted = _granted(answer)
+            granted = _granted(answer, who.account_id)
         except (AnswerLost, Unusable):
             grant.doubtful = pair.refresh
             raise
@@ -261,12 +262,16 @@ class Grants:
         return taken
 
 
-def _granted(answer: Answer) -> Granted:
+def _granted(answer: Answer, account_id: AccountId) -> Granted:
     try:
         check_elements(answer.body, answer.asked)
-        return read_granted(answer.body)
+        granted = read_granted(answer.body)
+        want_account(account_id, *granted.named)
+    except OfAnotherAccount as error:
+        raise AccountUnreadable(WRONG_ACCOUNT, f"{answer.text}, but {error}: its tokens were not stored") from None
     except Malformed as error:
         raise AnswerLost("malformed", f"{answer.text}, but {error}") from None
+    return granted
 
 
 def _refused(answer: Answer) -> Exception:
@@ -277,10 +282,6 @@ def _refused(answer: Answer) -> Exception:
         return ClientRejected("Cronofy rejects RECONCILER_CRONOFY_CLIENT_ID / RECONCILER_CRONOFY_CLIENT_SECRET")
     said = f" ({error})" if error else ""
     return AccountUnreadable("token_refused", f"{answer.text}{said}")
-
-
-def _sendable(access: str) -> bool:
-    return bool(access) and access.isascii() and access.isprintable()
 
 
 async def finish(work: Coroutine[Any, Any, T], within: float) -> T:

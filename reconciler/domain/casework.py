@@ -1,7 +1,7 @@
 """What goes into one unit of work (an account with its due events) and what comes out of it."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -211,6 +211,7 @@ class UnitResult:
     this one has none. `access_lost`: Cronofy refused the account. `waits`: what rests on either was left until all
     accounts are through. `held` is evidence whose verdict waits for the end of the run. `refusal` says which limit of
     the account held back its repairs. `looked_at`: the ids of the notifications that were taken into account.
+    `more_errors` are those beside `error`: of events with rows that cannot be used.
     """
 
     unit: Unit
@@ -230,6 +231,14 @@ class UnitResult:
     park: str | None = None
     refusal: str | None = None
     error: UnitError | None = None
+    more_errors: tuple[UnitError, ...] = ()
     counts: Counts = field(default_factory=dict)
     observed: Mapping[str, Observed] = field(default_factory=dict)
     looked_at: tuple[int, ...] = ()
+
+    def with_errors(self, errors: Sequence[UnitError]) -> "UnitResult":
+        """With further errors, of single events; what was wrong with the account stays the first."""
+        if not errors:
+            return self
+        first, *more = (self.error, *errors) if self.error else errors
+        return replace(self, error=first, more_errors=(*self.more_errors, *more))

@@ -44,6 +44,10 @@ class BodyState(StrEnum):
     """The application holds the event twice, with different values: which one it wrote last cannot be told."""
     TIMES_UNREADABLE = "times_unreadable"
     """Its start or end cannot be read, so it cannot be told whether the person moved the event."""
+    ZONE_UNKNOWN = "zone_unknown"
+    """It names a time zone that does not exist: what its times mean is not known, and Cronofy takes no such zone."""
+    TOO_LARGE = "too_large"
+    """It is larger than is worked with, and was not looked into."""
 
 
 @dataclass(frozen=True, slots=True)

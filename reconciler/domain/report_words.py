@@ -207,6 +207,9 @@ ABANDONED_TEXT = "Not at its end, but its process is gone"
 
 UNREAD_TEXT: Mapping[str, str] = {
     "no_account": "The application does not list this account.",
+    "unusable_row": "The application stored a value for a meeting, or for the account, that cannot be used.",
+    "token_unreadable": "The access that is stored for the account cannot be read.",
+    "wrong_account": "The access that is stored for the account is somebody else's.",
     "write_in_doubt": "A correction was sent, but its answer was lost; the meeting is checked before anything else.",
     "write_failed": "A correction could not be carried out.",
     "write_crossed_delete": "A meeting was deleted while it was corrected: it must be checked whether it is back.",

@@ -21,6 +21,10 @@ class TimeUnreadable(ValueError):
     """A text that is no event time, or a zone that does not exist. The message names neither event nor person."""
 
 
+class ZoneUnknown(TimeUnreadable):
+    """A time zone that does not exist."""
+
+
 @dataclass(frozen=True, slots=True)
 class AllDay:
     """A whole day; as an end it is exclusive."""
@@ -42,14 +46,14 @@ def zone(tzid: str | None) -> ZoneInfo:
     """The zone of an IANA name; UTC when none is given.
 
     Raises:
-        TimeUnreadable: there is no such zone.
+        ZoneUnknown: there is no such zone.
     """
     if len(tzid or "") > LONGEST_TIME:
         raise TimeUnreadable("a time zone of so long a name does not exist")
     try:
         return ZoneInfo(tzid or "Etc/UTC")
     except (ValueError, OSError, KeyError) as error:
-        raise TimeUnreadable(f"time zone {tzid!r} does not exist") from error
+        raise ZoneUnknown(f"time zone {tzid!r} does not exist") from error
 
 
 def parse_event_time(text: str, tzid: str | None = None) -> EventTime:

@@ -209,8 +209,9 @@ async def _work(row: RunRow, means: Means, stop: asyncio.Event) -> None:
                 await landed(means.ledger.spent(unit, {"requests": asked}))
             raise
         means.seen(result)
-        if result.error:
-            log.warning("account left", account_id=unit.account_id, kind=result.error.kind, why=result.error.message)
+        for error in (result.error, *result.more_errors):
+            if error is not None:
+                log.warning("account left", account_id=unit.account_id, kind=error.kind, why=error.message)
         if result.refusal:
             log.warning("account held back", account_id=unit.account_id, why=result.refusal)
         await _tell_refusal(row, means, told)

@@ -20,7 +20,7 @@ from reconciler.domain.casework import (
 )
 from reconciler.domain.cause import Cause
 from reconciler.domain.event import Assigned
-from reconciler.domain.evidence import Found, ReadBack, Unauthorized, Unreadable
+from reconciler.domain.evidence import Evidence, Found, ReadBack, Unauthorized, Unreadable
 from reconciler.domain.ids import EventKey
 from reconciler.domain.notice import Addressee
 from reconciler.domain.plural import many
@@ -46,6 +46,7 @@ from reconciler.pipeline.read_back import read_back
 from reconciler.pipeline.settle import Settled, settle
 from reconciler.pipeline.tools import Tools
 from reconciler.ports import (
+    WRONG_ACCOUNT,
     AccountUnauthorized,
     AccountUnreadable,
     Credentials,
@@ -85,7 +86,14 @@ async def _work(unit: Unit, tools: Tools) -> UnitResult:
     loaded = await tools.store.load(unit, tools.clock.now(), tools.page_size.events)
     if loaded is None or isinstance(loaded, UnitError):
         return _nothing_done(unit, tools, loaded)
-    return await _reconcile(loaded, tools)
+    return await _reconciled(loaded, tools)
+
+
+async def _reconciled(loaded: Loaded, tools: Tools) -> UnitResult:
+    """What came of the events that can be judged, and the errors of those whose rows cannot be used."""
+    caseload = loaded.caseload
+    result = await _reconcile(loaded, tools) if caseload.cases else _nothing_done(caseload.unit, tools, None)
+    return result.with_errors(loaded.errors)
 
 
 def _nothing_done(unit: Unit, tools: Tools, error: UnitError | None) -> UnitResult:
@@ -131,7 +139,7 @@ async def _look_again(unit: Unit, keys: Sequence[EventKey], tools: Tools) -> Seq
     loaded = await tools.store.load(unit, tools.clock.now(), tools.page_size.events, keys)
     if isinstance(loaded, UnitError):
         return ()
-    result = await _reconcile(loaded, tools) if loaded else _nothing_done(unit, tools, None)
+    result = await _reconciled(loaded, tools) if loaded else _nothing_done(unit, tools, None)
     if gone := len(set(keys)) - (len(loaded.caseload.cases) if loaded else 0):
         why = (
             f"{many(gone, 'event is', 'events are')} deleted, begun, or asking for no link any more, since a re-upsert"
@@ -225,7 +233,7 @@ async def _judged(
                 for case, e in evidence
             ]
         else:
-            evidence = [(c, replace(e, read_back=answer) if e.needs_roster() else e) for c, e in evidence]
+            evidence = [(c, replace(e, read_back=answer) if _falls_with(answer, e) else e) for c, e in evidence]
     return caseload, roster, [restored(judge(case, e, tools.policy)) for case, e in evidence]
 
 
@@ -274,6 +282,11 @@ async def _userinfo(who: Credentials, tools: Tools) -> Roster | Unauthorized | U
         return Unauthorized(str(error))
     except AccountUnreadable as error:
         return Unreadable(error.kind, str(error))
+
+
+def _falls_with(failure: Unauthorized | Unreadable, evidence: Evidence) -> bool:
+    """Whether what was read of an event cannot be used without a roster; nothing can that is another account's."""
+    return evidence.needs_roster() or (isinstance(failure, Unreadable) and failure.kind == WRONG_ACCOUNT)
 
 
 def _waiting(result: UnitResult, doubted: Sequence[Judged], unwritten: Sequence[Judged]) -> UnitResult:

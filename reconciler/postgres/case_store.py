@@ -14,7 +14,6 @@ import asyncpg
 from reconciler.domain.audit import AuditEntry
 from reconciler.domain.casework import (
     Case,
-    Caseload,
     Counts,
     HeldCases,
     Scope,
@@ -30,7 +29,6 @@ from reconciler.domain.remedy import PASSIVE, remedy_json, remedy_text
 from reconciler.domain.roster import Losses
 from reconciler.ports import (
     AccountLimitReached,
-    Credentials,
     DatabaseUnreachable,
     Intent,
     Loaded,
@@ -43,18 +41,19 @@ from reconciler.postgres.audit_log import Head
 from reconciler.postgres.corrections import write_back
 from reconciler.postgres.due import DueFilter
 from reconciler.postgres.failures import repeated, speaking_plainly
+from reconciler.postgres.loading import loaded_from, nobodys, usable_cases
 from reconciler.postgres.pool import Connection, Pool
 from reconciler.postgres.rows import (
     ReadBody,
     ReadPushed,
+    Row,
     case_from,
     caseload_from,
-    density_from,
     held_row,
     key_of,
     loaded_case,
+    more_errors,
     notice_events,
-    one_of_each,
     profile_rows,
     state_row,
     unit_row,
@@ -62,7 +61,7 @@ from reconciler.postgres.rows import (
 )
 from reconciler.postgres.statements import statements
 from reconciler.postgres.together import Together
-from reconciler.postgres.tokens import TokenSafe
+from reconciler.postgres.tokens import TokenSafe, TokenUnreadable, want_one_that_opens
 
 _SQL = statements("cases")
 _RUNS = statements("runs")
@@ -119,22 +118,30 @@ class PostgresCases:
         """See `ports.CaseStore.load`."""
         due = DueFilter(_EVER, Scope(events=tuple(events))) if events else self._due
         with speaking_plainly():
+            if not unit.account_id:
+                return nobodys(unit, await self._pool.fetch(_SQL["load_nobodys"], *due.arguments(now)))
             rows = await self._pool.fetch(_SQL["load"], *due.arguments(now), unit.account_id, page_size)
-        if not rows and unit.account_id:
+        if not rows:
             return None
-        if not rows or not rows[0]["account_known"]:
-            return UnitError("no_account", "events name an account that reconciler.accounts does not hold")
+        try:
+            loaded = loaded_from(unit, rows, self._case_of, partial(self._safe.pair, unit.account_id))
+        except TokenUnreadable as error:
+            await want_one_that_opens(self._pool, self._safe)
+            return UnitError(error.kind, str(error))
+        if isinstance(loaded, UnitError):
+            return loaded
         account = rows[0]["account"]
-        cases = [loaded_case(row, self._read_body, self._read_pushed) for row in one_of_each(rows)]
-        caseload = self._caseload(unit, account, cases)
-        if not due.scope.as_json():  # else not all of the account's events are looked at
-            caseload = replace(caseload, to_look_at=tuple(account["to_look_at"] or ()))
-        who = Credentials(unit.account_id, account["data_center"] or "us", self._safe.pair(account))
-        return Loaded(caseload, who, density_from(rows[0]["density"]))
+        self._know_head(unit.account_id, account)
+        if due.scope.as_json():  # not all of the account's events are looked at
+            return loaded
+        caseload = replace(loaded.caseload, to_look_at=tuple(account["to_look_at"] or ()))
+        return replace(loaded, caseload=caseload)
 
-    def _caseload(self, unit: Unit, account: Mapping[str, Any], cases: Sequence[Case]) -> Caseload:
-        self._heads[unit.account_id] = Head(*account["head"]) if account["head"] else Head()
-        return caseload_from(unit, account, cases)
+    def _case_of(self, row: Row) -> Case:
+        return loaded_case(row, self._read_body, self._read_pushed)
+
+    def _know_head(self, account_id: AccountId, account: Mapping[str, Any]) -> None:
+        self._heads[account_id] = Head(*account["head"]) if account["head"] else Head()
 
     @repeated
     async def intend(self, intent: Intent) -> Mapping[EventKey, str]:
@@ -154,6 +161,12 @@ class PostgresCases:
                 if bodies:
                     if intent.counts:
                         await self._charge(connection, intent, len(bodies))
+                    await connection.execute(
+                        _SQL["forget_other_accounts"],
+                        intent.unit.account_id,
+                        [k.calendar_id for k in bodies],
+                        [k.event_id for k in bodies],
+                    )
                     await connection.execute(
                         _SQL["mark_intended"],
                         intent.unit.account_id,
@@ -272,7 +285,9 @@ class PostgresCases:
                 for result in results:
                     if (error := result.error) is not None:
                         account_id = result.unit.account_id
-                        await connection.execute(_SQL["add_unit_error"], run_id, account_id, error.kind, error.message)
+                        await connection.execute(
+                            _SQL["add_unit_error"], run_id, account_id, error.kind, error.message, more_errors(result)
+                        )
                     if self._dry_run:
                         await self._plan(connection, result)
                 await connection.execute(_SQL["release_held"], run_id, accounts)
@@ -309,10 +324,10 @@ class PostgresCases:
         ]
 
     def _held_of(self, run_id: UUID, account_id: AccountId, rows: Sequence[asyncpg.Record]) -> HeldCases:
-        unit = Unit(run_id, account_id, rows[0]["starts_at"])
-        caseload = self._caseload(
-            unit, rows[0]["account"], [case_from(row, self._read_body) for row in one_of_each(rows)]
-        )
+        """What has become unusable since it was held is left to the next run."""
+        account, (cases, _) = rows[0]["account"], usable_cases(rows, lambda row: case_from(row, self._read_body))
+        self._know_head(account_id, account)
+        caseload = caseload_from(Unit(run_id, account_id, rows[0]["starts_at"]), account, cases)
         return HeldCases(caseload, {key_of(r): evidence_from(r["evidence"]) for r in rows})
 
     async def lost_rosters(self, run_id: UUID, *, one_in_hand: bool = False) -> Losses:

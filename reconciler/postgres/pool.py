@@ -11,6 +11,7 @@ import msgspec
 from reconciler.ports import WrongConfiguration
 from reconciler.postgres.address import check_encoding
 from reconciler.postgres.failures import SHARED_SESSIONS, connecting, speaking_plainly
+from reconciler.postgres.moments import moment_from, moment_to
 
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
@@ -53,7 +54,10 @@ async def _pin(connection: "Connection", idle_s: float) -> None:
 
 
 async def _prepare(connection: "Connection") -> None:
-    """Speak jsonb as Python values; the binary form is a version byte and the text."""
+    """Speak jsonb as Python values (its binary form is a version byte and the text), and every time there may be."""
+    await connection.set_type_codec(
+        "timestamptz", schema="pg_catalog", encoder=moment_to, decoder=moment_from, format="tuple"
+    )
     await connection.set_type_codec(
         "jsonb",
         schema="pg_catalog",

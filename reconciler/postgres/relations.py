@@ -46,7 +46,7 @@ _RELATIONS: Mapping[str, Mapping[str, Column]] = {
         "account_manager": Column(),
         "state": Column(_WORD, written=True),
         "parked_reason": Column(read=False, written=True),
-        "updated_at": Column(_MOMENT, read=False, written=True),
+        "updated_at": Column(_MOMENT, written=True),
     },
     "events": {
         "calendar_id": Column(),

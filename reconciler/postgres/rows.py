@@ -21,6 +21,7 @@ from reconciler.domain.roster import CalendarProfile, ConferencingProfile, Roste
 from reconciler.domain.state import EventState
 from reconciler.domain.times import EventTime
 from reconciler.ports import Density
+from reconciler.postgres.moments import moment_in
 
 Row = asyncpg.Record | Mapping[str, Any]
 
@@ -30,12 +31,11 @@ ReadBody = Callable[[str | None, EventId], StoredBody]
 ReadPushed = Callable[[str], PushedEvent | None]
 """Reads the event that a notification carries; the vendor's field names stay with the API adapter."""
 
-LONG_AGO = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
-
 
 def _notified_from(stored: list[list[str]] | None) -> tuple[Notified, ...]:
-    """What Cronofy pushed about an event: type, subtype and moment each."""
-    return tuple(Notified(kind, subtype, datetime.fromisoformat(at)) for kind, subtype, at in stored or ())
+    """What Cronofy pushed about an event: type, subtype and moment each. One of no usable moment proves nothing."""
+    pushed = ((kind, subtype, moment_in(at)) for kind, subtype, at in stored or ())
+    return tuple(Notified(kind, subtype, at) for kind, subtype, at in pushed if at is not None)
 
 
 def _pushed_from(stored: list[Any] | None, read_pushed: ReadPushed) -> PushedLink | None:
@@ -57,17 +57,18 @@ def _sent_from(stored: list[list[str | None]] | None) -> tuple[tuple[EventTime, 
     return tuple((event_time(start), event_time(end)) for start, end in stored or () if start and end)
 
 
-def finite(moment: datetime | None) -> datetime | None:
-    """A moment of the application's; null for Postgres's `infinity`, which arrives without a zone."""
-    return moment if moment is not None and moment.tzinfo else None
-
-
 def key_of(row: Row) -> EventKey:
     """The event a row is about."""
     return EventKey(CalendarId(row["calendar_id"]), EventId(row["event_id"]))
 
 
-_TWICE = StoredBody(BodyState.TWICE)
+_TWICE, _TOO_LARGE = StoredBody(BodyState.TWICE), StoredBody(BodyState.TOO_LARGE)
+
+
+def _body_of(row: Row, key: EventKey, read_body: ReadBody) -> StoredBody:
+    if "twice" in row:
+        return _TWICE
+    return _TOO_LARGE if row["body"] is None and row["has_body"] else read_body(row["body"], key.event_id)
 
 
 def _event_from(row: Row, read_body: ReadBody) -> CalendarEvent:
@@ -77,10 +78,10 @@ def _event_from(row: Row, read_body: ReadBody) -> CalendarEvent:
         key=key,
         account_id=AccountId(row["account_id"]),
         starts_at=row["starts_at"],
-        ends_at=finite(row["ends_at"]),
+        ends_at=row["ends_at"],
         profile_id=ProfileId(row["profile_id"] or "none"),
-        written_at=finite(row["written_at"]) or LONG_AGO,
-        body=_TWICE if "twice" in row else read_body(row["body"], key.event_id),
+        written_at=row["written_at"],
+        body=_body_of(row, key, read_body),
         body_text=row["body"],
     )
 
@@ -132,7 +133,7 @@ def loaded_case(row: Row, read_body: ReadBody, read_pushed: ReadPushed) -> Case:
 _TOLD_APART = ("account_id", "starts_at", "ends_at", "profile_id", "body", "written_at")
 
 
-def one_of_each(rows: Sequence[asyncpg.Record]) -> Sequence[Row]:
+def one_of_each(rows: Sequence[Row]) -> Sequence[Row]:
     """One row for each event: of one that stands twice, with different values, none can be trusted to be written."""
     first: dict[EventKey, Row] = {}
     for row in rows:
@@ -235,6 +236,7 @@ def unit_row(result: UnitResult, counts: Counts) -> dict[str, Any]:
         "observed": {p: {"overdue": o.overdue, "total": o.total, "told": o.told} for p, o in result.observed.items()},
         "error_kind": error.kind if error else None,
         "error_message": error.message if error else None,
+        "more_errors": more_errors(result),
         "parked": result.park is not None,
         "refusal": result.refusal,
         "events_read": result.counts.get("events", {}).get("read", 0),
@@ -242,6 +244,11 @@ def unit_row(result: UnitResult, counts: Counts) -> dict[str, Any]:
         "roster_lost": result.roster_lost,
         "access_lost": result.access_lost,
     }
+
+
+def more_errors(result: UnitResult) -> list[list[str]]:
+    """A result's further errors as run_units holds them."""
+    return [[error.kind, error.message] for error in result.more_errors]
 
 
 def held_row(account_id: AccountId, key: EventKey, evidence: Evidence) -> dict[str, Any]:

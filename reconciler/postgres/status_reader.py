@@ -7,11 +7,14 @@ from typing import Any
 
 import asyncpg
 
+from reconciler.domain.event import BodyState
 from reconciler.domain.ids import EventKey
 from reconciler.domain.plural import many
 from reconciler.domain.run import expected_end
 from reconciler.postgres.due import DueFilter
 from reconciler.postgres.failures import speaking_plainly
+from reconciler.postgres.faults import EVENT_TIMES, account_faults, body_fault, event_faults
+from reconciler.postgres.moments import is_usable
 from reconciler.postgres.pool import Pool
 from reconciler.postgres.statements import statements
 
@@ -72,10 +75,31 @@ class StatusReader:
             return [row["name"] for row in await self._pool.fetch(_SQL["unlisted_providers"], providers)]
 
     async def event(self, key: EventKey) -> dict[str, Any] | None:
-        """One event as it stands, or null if neither the application nor our own record has such an event."""
+        """One event as it stands, or null if neither the application nor our own record has such an event.
+
+        `faults`: what the application stored of it, or of its account, that cannot be used; such times are null.
+        """
         with speaking_plainly():
             row = await self._pool.fetchrow(_SQL["event"], key.calendar_id, key.event_id)
-        return dict(row) if row else None
+            body = None
+            if await self._pool.fetchval(_SQL["may_read_bodies"]):
+                body = await self._pool.fetchval(_SQL["body_state"], key.calendar_id, key.event_id)
+        return _with_faults(dict(row), BodyState(body or BodyState.USABLE)) if row else None
+
+
+def _with_faults(event: dict[str, Any], body: BodyState) -> dict[str, Any]:
+    helpers = ("copies", "account_rows", "token_expires_at", "updated_at")
+    found = {name: event.pop(name) for name in helpers}
+    faults = [] if event["dropped"] else event_faults({**event, **found})
+    if found["copies"] > 1:
+        body = BodyState.TWICE
+    if (what := body_fault(body)) is not None:
+        faults.append(what)
+    if event["account_known"] and not event["dropped"]:
+        account = {**found, "rows": found["account_rows"], "state": event["account_state"]}
+        faults += [f"its account's {what}" for what in account_faults(account)]
+    unusable = (name for name in EVENT_TIMES if event[name] is not None and not is_usable(event[name]))
+    return {**event, **dict.fromkeys(unusable), "faults": faults}
 
 
 def _trouble(rows: Sequence[asyncpg.Record]) -> dict[str, Any]:

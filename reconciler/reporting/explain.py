@@ -95,6 +95,7 @@ def story_text(event: Mapping[str, Any], entries: Sequence[StoredEntry], policy:
     ]
     if event.get("cancelled_at"):
         lines.append(f"  deleted by the application {_when(event['cancelled_at'])}")
+    lines += [f"  cannot be used: {what}" for what in event["faults"]]
     planned = event["planned"]
     if not entries and not planned:
         lines.append("  nothing on record: no run has decided anything about it yet")
@@ -133,13 +134,15 @@ def _not_due(event: Mapping[str, Any], policy: Policy) -> str | None:
         return None
     if (event["profile_id"] or "none") in {"none", "explicit"}:
         return "it asks for no conferencing that Cronofy makes"
+    if event["starts_at"] is None:
+        return None
     if event["starts_at"] <= event["now"]:
         return "it has started"
     if event["starts_at"] > event["now"] + policy.horizon:
         return "it starts further ahead than RECONCILER_HORIZON"
-    if event["account_state"] is None:
+    if not event["account_known"]:
         return "reconciler.accounts holds no such account"
-    if event["account_state"] != "active":
+    if event["account_state"] == "parked":
         return f"its account is {event['account_state']} ({event['parked_reason'] or 'no reason on record'})"
     return None
 
@@ -255,5 +258,5 @@ def _found(found: Found, age: object) -> str:
     return text + (f", {' and '.join(flags)}" if flags else "") + f", {starts} {found.start_text}"
 
 
-def _when(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+def _when(moment: datetime | None) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC" if moment else "at no time that can be used"

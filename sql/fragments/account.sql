@@ -3,9 +3,10 @@
 SELECT (SELECT jsonb_build_object(
            'data_center', a.data_center, 'email', a.email, 'customer', a.customer, 'account_manager', a.account_manager,
            'access_token', a.access_token, 'refresh_token', a.refresh_token,
-           'token_expires_at', CASE WHEN isfinite(a.token_expires_at) THEN a.token_expires_at END)
-        FROM reconciler.accounts a WHERE a.account_id = w.account_id)
+           'token_expires_at', a.token_expires_at, 'updated_at', a.updated_at, 'state', a.state)
+        FROM reconciler.accounts a WHERE a.account_id = w.account_id LIMIT 1)
     || jsonb_build_object(
+           'rows', (SELECT count(*) FROM reconciler.accounts a WHERE a.account_id = w.account_id),
            'profiles', (
                SELECT jsonb_agg(jsonb_build_array(k.profile_id, k.kind, k.provider_name, k.profile_name, k.listed,
                                                   k.disconnected_at))

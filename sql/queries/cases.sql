@@ -4,7 +4,7 @@
 -- A unit's due events, soonest first. The first row also tells of their account, and where between the first due event and
 -- the last there are more than one page holds ($18), how many start on each day, calendar by calendar.
 WITH states AS MATERIALIZED (  -- the account's by its index: hundreds of single look-ups would cost several times as much
-    SELECT calendar_id, event_id, conferencing, cause, next_read_at, settled_at, seen_written_at,
+    SELECT calendar_id, event_id, account_id, conferencing, cause, next_read_at, settled_at, seen_written_at,
            EXISTS (SELECT FROM reconciler.notifications n
                    WHERE n.looked_at IS NULL AND n.calendar_id = s.calendar_id AND n.event_id = s.event_id)
            OR (settled_at IS NULL AND EXISTS (
@@ -13,14 +13,19 @@ WITH states AS MATERIALIZED (  -- the account's by its index: hundreds of single
                      AND n.type IN ('conferencing_profile_disconnected', 'profile_disconnected'))) AS named
     FROM reconciler.event_states s WHERE account_id = $17
 ), due AS (
-SELECT e.calendar_id, e.event_id, e.account_id, e.starts_at, e.ends_at, e.profile_id, e.body::text AS body, e.written_at,
-       a.account_id IS NOT NULL AS account_known,
+SELECT e.calendar_id, e.event_id, e.account_id, e.starts_at, e.ends_at, e.profile_id, e.written_at, e.cancelled_at,
+-- include: body_text
+       , a.account_id IS NOT NULL AS account_known,
        row_number() OVER (ORDER BY e.starts_at, e.calendar_id, e.event_id) AS place
 -- include: due
 AND e.account_id = $17
 ), span AS (
-    SELECT min(starts_at) - interval '1 day' AS since, max(starts_at) + interval '1 day' AS until FROM due
-    HAVING count(*) > 1
+    SELECT min(e.starts_at)
+-- include: usable_starts
+           - interval '1 day' AS since, max(e.starts_at)
+-- include: usable_starts
+           + interval '1 day' AS until
+    FROM due e HAVING count(*) > 1
 ), density AS (
     SELECT e.calendar_id, (e.starts_at AT TIME ZONE 'UTC')::date AS day, count(*) AS events
     FROM span, reconciler.events e
@@ -46,15 +51,32 @@ SELECT d.*,
        (SELECT jsonb_build_array(n.received_at, n.payload::text) FROM reconciler.notifications n
         WHERE n.calendar_id = d.calendar_id AND n.event_id = d.event_id AND n.looked_at IS NULL
           AND n.type = 'conferencing_assigned' AND octet_length(n.payload::text) <= 65536
+          AND n.received_at > '0001-01-02 00:00:00+00' AND n.received_at < '9999-12-31 00:00:00+00'
         ORDER BY n.received_at DESC LIMIT 1) AS pushed,
+       EXISTS (SELECT FROM reconciler.notifications n
+               WHERE n.calendar_id = d.calendar_id AND n.event_id = d.event_id
+                 AND (n.received_at <= '0001-01-02 00:00:00+00' OR n.received_at >= '9999-12-31 00:00:00+00'))
+           AS pushed_at_no_time,
        CASE WHEN d.place = 1 AND d.account_known THEN (
 -- include: account
        FROM (SELECT $17::text AS account_id) w) END AS account,
        CASE WHEN d.place = 1 AND (SELECT sum(events) FROM density) > $18 THEN (
            SELECT jsonb_agg(jsonb_build_array(calendar_id, day, events)) FROM density) END AS density
 FROM due d
-LEFT JOIN reconciler.event_states s ON s.calendar_id = d.calendar_id AND s.event_id = d.event_id
+LEFT JOIN reconciler.event_states s
+       ON s.calendar_id = d.calendar_id AND s.event_id = d.event_id AND s.account_id = d.account_id
 ORDER BY d.place;
+
+-- name: load_nobodys
+-- The due events whose account_id our tables cannot hold.
+-- include: all_states
+SELECT e.calendar_id, e.event_id, e.account_id, e.starts_at, e.ends_at, e.profile_id, e.written_at, e.cancelled_at
+-- include: due
+AND
+-- include: unit_of
+= ''
+ORDER BY e.starts_at, e.calendar_id, e.event_id
+LIMIT 100;
 
 -- name: unit_counts
 SELECT account_id, counts FROM reconciler.run_units WHERE run_id = $1 AND account_id = ANY ($2) ORDER BY account_id FOR UPDATE;
@@ -133,21 +155,24 @@ SELECT EXISTS (SELECT FROM reconciler.accounts WHERE account_id = $1 AND state =
 SELECT DISTINCT h.account_id
 FROM reconciler.run_held h
 JOIN reconciler.accounts a ON a.account_id = h.account_id
-JOIN reconciler.events e ON e.calendar_id = h.calendar_id AND e.event_id = h.event_id
+JOIN reconciler.events e ON e.calendar_id = h.calendar_id AND e.event_id = h.event_id AND e.account_id = h.account_id
 WHERE h.run_id = $1 AND h.account_id > $2
 ORDER BY h.account_id LIMIT 100;
 
 -- name: held
 -- What is held of some accounts; the first row of each also tells of the account.
-SELECT h.calendar_id, h.event_id, h.evidence, h.account_id, e.starts_at, e.ends_at, e.profile_id, e.body::text AS body,
-       e.written_at,
+SELECT h.calendar_id, h.event_id, h.evidence, h.account_id, e.starts_at, e.ends_at, e.profile_id, e.written_at,
+       e.cancelled_at,
+-- include: body_text
+       ,
 -- include: state_columns
        , CASE WHEN row_number() OVER (PARTITION BY h.account_id ORDER BY e.starts_at, h.calendar_id, h.event_id) = 1 THEN (
 -- include: account
        FROM (SELECT h.account_id) w) END AS account
 FROM reconciler.run_held h
-JOIN reconciler.events e ON e.calendar_id = h.calendar_id AND e.event_id = h.event_id
-LEFT JOIN reconciler.event_states s ON s.calendar_id = h.calendar_id AND s.event_id = h.event_id
+JOIN reconciler.events e ON e.calendar_id = h.calendar_id AND e.event_id = h.event_id AND e.account_id = h.account_id
+LEFT JOIN reconciler.event_states s
+       ON s.calendar_id = h.calendar_id AND s.event_id = h.event_id AND s.account_id = h.account_id
 WHERE h.run_id = $1 AND h.account_id = ANY ($2)
 ORDER BY h.account_id, e.starts_at, h.calendar_id, h.event_id;
 
@@ -180,8 +205,9 @@ FROM reconciler.runs r WHERE r.run_id = $1;
 
 -- name: still_writable
 -- Every row of the events, so that one that stands twice is seen to.
-SELECT e.calendar_id, e.event_id, e.body::text AS body,
-       coalesce(e.written_at = k.written_at AND e.cancelled_at IS NULL AND e.body IS NOT NULL, false) AS writable
+SELECT e.calendar_id, e.event_id,
+       coalesce(e.written_at = k.written_at AND e.cancelled_at IS NULL AND e.body IS NOT NULL, false) AS writable,
+-- include: body_text
 FROM reconciler.events e
 JOIN unnest($1::text[], $2::text[], $3::timestamptz[]) AS k (calendar_id, event_id, written_at)
   ON e.calendar_id = k.calendar_id AND e.event_id = k.event_id
@@ -191,8 +217,15 @@ FOR SHARE OF e;
 SELECT e.calendar_id, e.event_id
 FROM reconciler.events e
 JOIN unnest($1::text[], $2::text[], $3::timestamptz[]) AS k (calendar_id, event_id, written_at)
-  ON e.calendar_id = k.calendar_id AND e.event_id = k.event_id AND e.written_at = k.written_at
-WHERE e.cancelled_at IS NULL AND ($5::int IS NULL OR (SELECT reconciler.may_write($5, $4)));
+  ON e.calendar_id = k.calendar_id AND e.event_id = k.event_id
+WHERE $5::int IS NULL OR (SELECT reconciler.may_write($5, $4))
+GROUP BY e.calendar_id, e.event_id
+HAVING bool_and(e.written_at = k.written_at AND e.cancelled_at IS NULL);
+
+-- name: forget_other_accounts
+-- What is on record of events that were another account's when it was.
+DELETE FROM reconciler.event_states s USING unnest($2::text[], $3::text[]) AS k (calendar_id, event_id)
+WHERE s.calendar_id = k.calendar_id AND s.event_id = k.event_id AND s.account_id <> $1;
 
 -- name: mark_intended
 INSERT INTO reconciler.event_states
@@ -219,7 +252,9 @@ FROM unnest($2::text[], $3::text[]) AS k (calendar_id, event_id)
 WHERE s.calendar_id = k.calendar_id AND s.event_id = k.event_id;
 
 -- name: add_unit_error
-UPDATE reconciler.run_units SET state = 'failed', error_kind = $3, error_message = $4
+UPDATE reconciler.run_units
+SET state = 'failed', error_kind = coalesce(error_kind, $3), error_message = coalesce(error_message, $4),
+    more_errors = CASE WHEN error_kind IS NULL THEN $5 ELSE more_errors || jsonb_build_array(jsonb_build_array($3::text, $4::text)) || $5 END
 WHERE run_id = $1 AND account_id = $2;
 
 -- name: add_refusal
@@ -256,7 +291,7 @@ SELECT reconciler.may_write($2, $1);
 WITH unit AS (
     UPDATE reconciler.run_units u
     SET state = n.state, counts = n.counts, observed = n.observed, error_kind = n.error_kind,
-        error_message = n.error_message, parked = n.parked, refusal = coalesce(n.refusal, u.refusal),
+        error_message = n.error_message, more_errors = coalesce(n.more_errors, '[]'), parked = n.parked, refusal = coalesce(n.refusal, u.refusal),
         events_read = greatest(u.events_read, n.events_read), roster_compared = n.roster_compared,
         roster_lost = n.roster_lost, access_lost = n.access_lost, finished_at = now()
     FROM jsonb_populate_recordset(NULL::reconciler.run_units, $3) n

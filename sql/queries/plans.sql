@@ -65,7 +65,8 @@ FROM (
     FROM unnest($2::text[], $3::text[]) k (calendar_id, event_id)
     LEFT JOIN reconciler.events e ON e.calendar_id = k.calendar_id AND e.event_id = k.event_id
     LEFT JOIN reconciler.accounts a ON a.account_id = e.account_id
-    LEFT JOIN reconciler.run_units u ON u.run_id = $1 AND u.account_id = coalesce(e.account_id, '')
+    LEFT JOIN reconciler.run_units u ON u.run_id = $1 AND u.account_id =
+-- include: unit_of
     LEFT JOIN reconciler.event_states s
            ON s.calendar_id = k.calendar_id AND s.event_id = k.event_id AND s.run_id = $1
     LEFT JOIN (

@@ -202,9 +202,10 @@ WHERE r.tag = 'repair:applied' AND r.event_id IS NOT NULL
 
 -- name: unread
 -- The accounts that a run failed to read or write; of a period, those whose last look in it failed.
-SELECT u.account_id, u.error_kind, u.events_due, u.deadline, a.name, a.email, a.customer, a.account_manager
+-- Where an error is of single events, the others were read.
+SELECT u.account_id, u.error_kind, greatest(1, u.events_due - u.events_read) AS events_due, u.deadline, a.name, a.email, a.customer, a.account_manager
 FROM (
-    SELECT DISTINCT ON (w.account_id) w.account_id, w.error_kind, w.events_due, w.deadline
+    SELECT DISTINCT ON (w.account_id) w.account_id, w.error_kind, w.events_due, w.events_read, w.deadline
     FROM reconciler.run_units w
     JOIN reconciler.runs r ON r.run_id = w.run_id
     WHERE w.state IN ('done', 'failed')

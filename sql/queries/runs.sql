@@ -44,9 +44,13 @@ WHERE r.run_id = $1;
 -- name: plan_units
 INSERT INTO reconciler.run_units (run_id, account_id, deadline, events_due)
 -- include: all_states
-SELECT $17, coalesce(e.account_id, ''), min(e.starts_at), count(*)
+SELECT $17,
+-- include: unit_of
+       , coalesce(min(e.starts_at)
+-- include: usable_starts
+       , $1::timestamptz + $2::interval), count(*)
 -- include: due
-GROUP BY e.account_id
+GROUP BY 2
 ON CONFLICT (run_id, account_id) DO NOTHING;
 
 -- name: planned
@@ -88,10 +92,12 @@ WHERE u.run_id = $1
 GROUP BY g.key, n.key;
 
 -- name: errors
-SELECT account_id, error_kind AS kind, error_message AS message
-FROM reconciler.run_units
-WHERE run_id = $1 AND error_kind IS NOT NULL
-ORDER BY deadline, account_id
+SELECT u.account_id, e.error ->> 0 AS kind, e.error ->> 1 AS message
+FROM reconciler.run_units u
+CROSS JOIN LATERAL jsonb_array_elements(jsonb_build_array(jsonb_build_array(u.error_kind, u.error_message)) || u.more_errors)
+    WITH ORDINALITY AS e (error, place)
+WHERE u.run_id = $1 AND u.error_kind IS NOT NULL
+ORDER BY u.deadline, u.account_id, e.place
 LIMIT 100;
 
 -- name: still_ours

@@ -31,7 +31,9 @@ WHERE a.datname = current_database() AND a.application_name LIKE 'reconciler%' A
 
 -- name: due
 -- include: all_states
-SELECT count(DISTINCT e.account_id) AS accounts, count(*) AS events, min(e.starts_at) AS soonest
+SELECT count(DISTINCT e.account_id) AS accounts, count(*) AS events, min(e.starts_at)
+-- include: usable_starts
+       AS soonest
 -- include: due
 ;
 
@@ -80,14 +82,20 @@ ORDER BY p.place;
 -- Also one that the application no longer holds: its story stays on record. `left_*`: why the latest run that had its account
 -- in hand could not read or write it. `planned`: what a run worked out and did not carry out, in the newest plan that still
 -- holds; null if a look or an entry is newer than that plan.
-SELECT k.calendar_id, k.event_id, coalesce(e.account_id, s.account_id) AS account_id, e.starts_at, e.profile_id,
+SELECT k.calendar_id, k.event_id, coalesce(e.account_id, s.account_id) AS account_id, e.starts_at, e.ends_at, e.profile_id,
        e.written_at, e.cancelled_at, e.event_id IS NULL AS dropped,
+       (SELECT count(DISTINCT (x.account_id, x.starts_at, x.ends_at, x.profile_id, x.written_at, x.cancelled_at))
+        FROM reconciler.events x WHERE x.calendar_id = k.calendar_id AND x.event_id = k.event_id) AS copies,
+       a.account_id IS NOT NULL AS account_known, a.token_expires_at, a.updated_at,
+       (SELECT count(*) FROM reconciler.accounts x WHERE x.account_id = e.account_id) AS account_rows,
        s.conferencing, s.cause, s.remedy, s.read_at, s.next_read_at, s.settled_at, s.repairs, s.repaired_at,
-       s.intended_at, a.name, a.customer, a.state AS account_state, a.parked_reason, now() AS now, u.error_kind AS left_kind, u.error_message AS left_why, u.finished_at AS left_at,
+       s.intended_at, a.name, a.customer, a.state AS account_state, a.parked_reason,
+       now() AS now, u.error_kind AS left_kind, u.error_message AS left_why, u.finished_at AS left_at,
        p.planned
 FROM (SELECT $1::text AS calendar_id, $2::text AS event_id) k
 LEFT JOIN reconciler.events e ON e.calendar_id = k.calendar_id AND e.event_id = k.event_id
 LEFT JOIN reconciler.event_states s ON s.calendar_id = k.calendar_id AND s.event_id = k.event_id
+      AND (e.event_id IS NULL OR s.account_id = e.account_id)
 LEFT JOIN reconciler.accounts a ON a.account_id = coalesce(e.account_id, s.account_id)
 LEFT JOIN LATERAL (
     SELECT u.error_kind, u.error_message, u.finished_at
@@ -111,3 +119,12 @@ LEFT JOIN LATERAL (
     ORDER BY p.created_at DESC LIMIT 1
 ) p ON true
 WHERE e.event_id IS NOT NULL OR s.event_id IS NOT NULL;
+
+-- name: may_read_bodies
+-- Readers may not.
+SELECT has_column_privilege('reconciler.events', 'body', 'SELECT');
+
+-- name: body_state
+SELECT CASE WHEN pg_column_size(body) > 1048576 OR octet_length(body::text) > 1048576 THEN 'too_large'
+            WHEN jsonb_typeof(body) <> 'object' THEN 'not_an_object' END
+FROM reconciler.events WHERE calendar_id = $1 AND event_id = $2;

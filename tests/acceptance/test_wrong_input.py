@@ -497,7 +497,16 @@ async def test_rows_that_make_no_sense_cost_only_themselves(program: Program, to
     assert {(e["account_id"], e["kind"]) for e in done.json["errors"]} == {
         ("acc_nobody", "no_account"),
         (far.row["account_id"], "unknown_data_center"),
+        (who.row["account_id"], "unusable_row"),
     }
+    named = sorted(e["message"] for e in done.json["errors"] if e["kind"] == "unusable_row")
+    assert named == sorted(
+        f"reconciler.events: body {what} (event {odd[name].name})"
+        for name, what in [
+            *((name, "is not a JSON object") for name in ("array", "string", "null", "number")),
+            ("of an unknown zone", "names a time zone that does not exist"),
+        ]
+    )
     states = town.states()
     assert states[fine.key]["cause"] == "assigned"
     assert sound.event.writes == [sound.asking_for(new)]
@@ -552,21 +561,6 @@ async def test_letters_that_postgres_does_not_take_cost_that_account_alone(progr
     assert town.states()[fine.key]["cause"] == "assigned"
     assert done.json["requests"]["total"] == len(town.world.requests)
     assert strange.event.writes == []
-
-
-async def test_moments_without_end_do_no_harm(program: Program, town: Town) -> None:
-    who = town.resident(token_expires_at="infinity")
-    zoom = who.connect()
-    fine = who.event(zoom, link=True)
-    written = who.event(zoom, stuck=True)
-    ends = who.event(zoom, link=True)
-    town.move_in()
-    town.query("UPDATE reconciler.events SET written_at = '-infinity' WHERE event_id = %s", written.row["event_id"])
-    town.query("UPDATE reconciler.events SET ends_at = 'infinity' WHERE event_id = %s", ends.row["event_id"])
-    for _ in range(2):
-        done = await program("run", "--json", *EVERYTHING)
-        assert (done.code, "Traceback" in done.err) == (0, False), done.err
-    assert town.causes() == {fine.key: "assigned", written.key: "unexplained", ends.key: "assigned"}
 
 
 async def test_a_database_that_goes_away_midway_is_one_clear_line(program: Program, town: Town, server: str) -> None:

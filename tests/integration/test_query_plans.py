@@ -71,11 +71,15 @@ def test_planning_a_run_reads_each_relation_once(crowded: psycopg.Connection) ->
     assert max(int(n) for n in re.findall(r"loops=(\d+)", plan)) == 1, plan
 
 
-def test_the_soonest_events_are_found_without_reading_all(crowded: psycopg.Connection) -> None:
+def test_the_events_of_the_next_day_and_those_of_no_time_are_found_without_reading_all(
+    crowded: psycopg.Connection,
+) -> None:
     states, due = ((sql_folder() / "fragments" / f"{name}.sql").read_text() for name in ("all_states", "due"))
-    query = f"{states} SELECT e.starts_at {due} ORDER BY e.starts_at LIMIT 50"
-    plan = _explain(crowded, query, *_due())
+    now, _, *scope = _due()
+    plan = _explain(crowded, f"{states} SELECT e.starts_at {due}", now, timedelta(days=1), *scope)
     assert "events_asking_by_start" in plan, plan
+    assert "events_of_no_time" in plan, plan
+    assert "Seq Scan on events" not in plan, plan
 
 
 def test_the_next_units_come_by_index(crowded: psycopg.Connection) -> None:

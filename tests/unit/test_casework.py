@@ -1,13 +1,14 @@
 """What a run is limited to, the keys of events, and counters that add up."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.domain.casework import Counts, Scope, added
+from reconciler.domain.casework import Counts, Scope, Unit, UnitError, UnitResult, added
 from reconciler.domain.ids import ProfileId, names_profile
-from tests.builders import HOUR, NOW, a_key
+from reconciler.domain.notice import Addressee
+from tests.builders import ACCOUNT, HOUR, NOW, RUN, a_key
 
 COUNTS: st.SearchStrategy[Counts] = st.dictionaries(
     st.sampled_from(("causes", "outcomes", "requests")),
@@ -82,3 +83,14 @@ def test_a_reserved_word_names_no_profile() -> None:
     words = ("default", "integrated", "explicit", "none", "8x8", "zoom", "PRO_1", "")
     assert not any(names_profile(ProfileId(word)) for word in words)
     assert names_profile(ProfileId("pro_default"))
+
+
+def test_errors_of_single_events_stand_beside_what_is_wrong_with_the_account() -> None:
+    who = Addressee(ACCOUNT, None, None, None)
+    fine = UnitResult(Unit(RUN, ACCOUNT, NOW), who, NOW)
+    one, two, of_account = UnitError("a", "1"), UnitError("a", "2"), UnitError("b", "3")
+    assert fine.with_errors(()) is fine
+    told = fine.with_errors((one, two))
+    assert (told.error, told.more_errors) == (one, (two,))
+    told = replace(fine, error=of_account, more_errors=(one,)).with_errors((two,))
+    assert (told.error, told.more_errors) == (of_account, (one, two))

@@ -23,7 +23,8 @@ RUN_ID = UUID(int=7)
 OLD, NEW = ProfileId("pro_old"), ProfileId("pro_new")
 EVENT: dict[str, Any] = {
     "calendar_id": KEY.calendar_id, "event_id": KEY.event_id, "account_id": "acc_1", "starts_at": NOW + HOUR,
-    "profile_id": NEW, "written_at": NOW - HOUR, "dropped": False, "planned": None, "remedy": "wait",
+    "profile_id": NEW, "written_at": NOW - HOUR, "dropped": False, "faults": [], "account_known": True,
+    "planned": None, "remedy": "wait",
     "now": NOW, "account_state": "active",
 }  # fmt: skip
 

@@ -630,7 +630,12 @@ def test_a_place_of_its_own_in_a_stored_body_is_seen(location: str, named: bool)
         ),
         (
             json.dumps({**USABLE, "start": "2026-03-02T10:00:00", "tzid": "Europe/Nowhere"}),
-            StoredBody(BodyState.TIMES_UNREADABLE, tzid="Europe/Nowhere"),
+            StoredBody(BodyState.ZONE_UNKNOWN, tzid="Europe/Nowhere"),
+        ),
+        (json.dumps({**USABLE, "tzid": "Europe/Nowhere"}), StoredBody(BodyState.ZONE_UNKNOWN, tzid="Europe/Nowhere")),
+        (
+            json.dumps({**USABLE, "end": {"time": "2026-03-02T10:00:00Z", "tzid": "Mars/Olympus"}}),
+            StoredBody(BodyState.ZONE_UNKNOWN),
         ),
     ],
 )

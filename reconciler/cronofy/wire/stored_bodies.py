@@ -9,7 +9,7 @@ from reconciler.cronofy.wire.malformed import UNDECODABLE
 from reconciler.cronofy.wire.times import stored_time
 from reconciler.domain.event import NO_BODY, BodyState, StoredBody, summary_digest
 from reconciler.domain.ids import EventId
-from reconciler.domain.times import LONGEST_TIME, TimeUnreadable
+from reconciler.domain.times import LONGEST_TIME, TimeUnreadable, ZoneUnknown, zone
 
 
 class _StoredBody(Struct):
@@ -40,7 +40,8 @@ _CONFERENCING_PLACE = re.compile(rb"\s*(\{|null|$)")
 def stored_body(text: str | None, event_id: EventId) -> StoredBody:
     """What a decision needs to know of the body the application last wrote, `text` as it is stored.
 
-    Times without an offset take their own `tzid`, else the body's, else UTC.
+    Times without an offset take their own `tzid`, else the body's, else UTC. A zone that does not exist is refused also
+    where no time needs it: Cronofy would not take the body.
     """
     if text is None:
         return NO_BODY
@@ -55,7 +56,11 @@ def stored_body(text: str | None, event_id: EventId) -> StoredBody:
     tzid = _text_or_none(body.tzid)
     try:
         start, start_tzid = stored_time(body.start, tzid)
-        end, _ = stored_time(body.end, tzid)
+        end, end_tzid = stored_time(body.end, tzid)
+        for name in (tzid, start_tzid, end_tzid):
+            zone(name)
+    except ZoneUnknown:
+        return StoredBody(BodyState.ZONE_UNKNOWN, tzid=tzid)
     except TimeUnreadable:
         return StoredBody(BodyState.TIMES_UNREADABLE, tzid=(tzid or "")[:LONGEST_TIME] or None)
     summary = summary_digest(_text_or_none(body.summary))

@@ -13,6 +13,8 @@ class _Granted(Struct):
     access_token: Raw = Raw()
     refresh_token: Raw = Raw()
     expires_in: Raw = Raw()
+    account_id: Raw = Raw()
+    sub: Raw = Raw()
 
 
 class _TokenError(Struct):
@@ -26,16 +28,21 @@ _TEXT = msgspec.json.Decoder(str)
 _NUMBER = msgspec.json.Decoder(float)
 
 
+LONGEST_TOKEN = 4096
+"""Characters of an access token. Common servers take 8 kB of headers in all."""
+
+
 @dataclass(frozen=True, slots=True)
 class Granted:
     """What a refresh gave. `access` is null where it holds none that can be used, `refresh` where the old one stays.
 
-    `expires_in` is in seconds.
+    `expires_in` is in seconds. `named`: of whom the answer says that these are the tokens; mostly it does not.
     """
 
     access: str | None = field(repr=False)
     refresh: str | None = field(repr=False)
     expires_in: float | None
+    named: tuple[str, ...] = ()
 
 
 def refresh_body(client_id: str, client_secret: str, refresh_token: str) -> bytes:
@@ -61,11 +68,17 @@ def read_granted(body: bytes) -> Granted:
     except UNDECODABLE:
         raise Malformed("the answer of the token endpoint has another shape than documented") from None
     access, refresh = _token(granted.access_token), _token(granted.refresh_token)
-    if access is not None and not (access.isascii() and access.isprintable()):
+    if access is not None and not sendable(access):
         access = None
     if access is None and refresh is None:
         raise Malformed("the answer of the token endpoint holds no access token that a request can carry")
-    return Granted(access, refresh, _seconds(granted.expires_in))
+    named = (_token(granted.account_id), _token(granted.sub))
+    return Granted(access, refresh, _seconds(granted.expires_in), tuple(name for name in named if name))
+
+
+def sendable(access: str) -> bool:
+    """Whether an access token can stand in a header, and be nothing but one word of it."""
+    return 0 < len(access) <= LONGEST_TOKEN and access.isascii() and access.isprintable() and " " not in access
 
 
 def _token(raw: Raw) -> str | None:

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 import msgspec
 from msgspec import Raw, Struct
 
-from reconciler.cronofy.wire.malformed import UNDECODABLE, Malformed
+from reconciler.cronofy.wire.malformed import UNDECODABLE, Malformed, want_account
 from reconciler.cronofy.wire.mending import decode, is_spoilt
-from reconciler.domain.ids import CalendarId, ProfileId
+from reconciler.domain.ids import AccountId, CalendarId, ProfileId
 from reconciler.domain.roster import Calendar, CalendarProfile, ConferencingProfile, Roster
 
 
@@ -53,6 +53,7 @@ class _Data(Struct):
 
 class _Userinfo(Struct):
     data: _Data = msgspec.field(name="cronofy.data")
+    sub: Raw = Raw()
 
 
 _USERINFO = msgspec.json.Decoder(_Userinfo)
@@ -78,19 +79,23 @@ LONGEST_URL = 4_096
 """A longer address is none."""
 
 
-def read_userinfo(body: bytes) -> Roster:
-    """Read a person's profiles and calendars.
+def read_userinfo(body: bytes, account_id: AccountId | None = None) -> Roster:
+    """Read a person's profiles and calendars; `account_id` is whose they must be, if it matters.
 
     All or nothing of what decides: a profile left out, or under another id, would look removed, and a removed profile
     calls for a write. Names and addresses decide nothing: one that cannot be read is none.
 
     Raises:
         Malformed: something in it that decides has another shape than documented.
+        OfAnotherAccount: its `sub` is another account's.
     """
     try:
-        data = decode(_USERINFO, body).data
+        userinfo = decode(_USERINFO, body)
     except UNDECODABLE:
         raise Malformed("userinfo has another shape than documented") from None
+    if account_id is not None:
+        want_account(account_id, _text(userinfo.sub))
+    data = userinfo.data
     if any(is_spoilt(name, body) for name in _ids(data)):
         raise Malformed("an id in userinfo cannot be read")
     conferencing = data.conferencing_profiles or ()
