@@ -81,7 +81,6 @@ def an_event(
         profile_id=ProfileId(asked),
         written_at=NOW - written_ago,
         body=body or a_body(),
-        body_text='{"event_id": "evt-1"}',
     )
 
 

@@ -78,7 +78,7 @@ NO_BODY = StoredBody(BodyState.MISSING)
 
 @dataclass(frozen=True, slots=True)
 class CalendarEvent:
-    """One row of the application's `events` relation. `body_text` is the stored upsert body, as JSON text."""
+    """One row of the application's `events` relation. `body` is what a decision needs of the stored upsert body."""
 
     key: EventKey
     account_id: AccountId
@@ -87,4 +87,3 @@ class CalendarEvent:
     profile_id: ProfileId
     written_at: datetime
     body: StoredBody
-    body_text: str | None

@@ -244,7 +244,7 @@ _UNUSABLE_BODY = {
     BodyState.TWICE: "the application holds the event twice, and which stored body is the last one is not known",
     BodyState.TIMES_UNREADABLE: "start or end in the stored body cannot be read",
     BodyState.ZONE_UNKNOWN: "the stored body names a time zone that does not exist",
-    BodyState.TOO_LARGE: "the stored body is larger than 1 MB",
+    BodyState.TOO_LARGE: "the stored body is too large",
 }
 
 

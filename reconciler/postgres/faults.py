@@ -26,7 +26,7 @@ PUSHED_AT_NO_TIME = f"received_at {_NO_TIME}"
 _BODY = {
     BodyState.NOT_AN_OBJECT: "body is not a JSON object",
     BodyState.ZONE_UNKNOWN: "body names a time zone that does not exist",
-    BodyState.TOO_LARGE: "body is larger than 1 MB",
+    BodyState.TOO_LARGE: "body is larger than 1 MB, or than 64 kB in what is read of it",
     BodyState.TWICE: "calendar_id and event_id are not unique: another row has the same, and other values",
 }
 

@@ -82,7 +82,6 @@ def _event_from(row: Row, read_body: ReadBody) -> CalendarEvent:
         profile_id=ProfileId(row["profile_id"] or "none"),
         written_at=row["written_at"],
         body=_body_of(row, key, read_body),
-        body_text=row["body"],
     )
 
 

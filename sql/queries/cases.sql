@@ -14,7 +14,7 @@ WITH states AS MATERIALIZED (  -- the account's by its index: hundreds of single
     FROM reconciler.event_states s WHERE account_id = $17
 ), due AS (
 SELECT e.calendar_id, e.event_id, e.account_id, e.starts_at, e.ends_at, e.profile_id, e.written_at, e.cancelled_at,
--- include: body_text
+-- include: needed_body
        , a.account_id IS NOT NULL AS account_known,
        row_number() OVER (ORDER BY e.starts_at, e.calendar_id, e.event_id) AS place
 -- include: due
@@ -163,7 +163,7 @@ ORDER BY h.account_id LIMIT 100;
 -- What is held of some accounts; the first row of each also tells of the account.
 SELECT h.calendar_id, h.event_id, h.evidence, h.account_id, e.starts_at, e.ends_at, e.profile_id, e.written_at,
        e.cancelled_at,
--- include: body_text
+-- include: needed_body
        ,
 -- include: state_columns
        , CASE WHEN row_number() OVER (PARTITION BY h.account_id ORDER BY e.starts_at, h.calendar_id, h.event_id) = 1 THEN (
