@@ -95,7 +95,7 @@ async def test_a_limit_below_the_configured_one_costs_time_alone(server: str, te
             None,
             "raise RECONCILER_RATE_SHARE (now 0.001), or RECONCILER_RATE_PER_MINUTE (now 500) as far as",
         ),
-        (0.01, 500, 1.0, 2000, None, "take 55.6 h or more: raise RECONCILER_RATE_PER_SECOND (now 0.01)"),
+        (0.02, 500, 1.0, 2000, None, "take 27.8 h or more: raise RECONCILER_RATE_PER_SECOND (now 0.02)"),
         (50, 2, 1.0, 3000, None, "take 25.0 h or more: raise RECONCILER_RATE_PER_MINUTE (now 2)"),
         (50, 500, 0.001, 0, None, None),
     ],
@@ -117,7 +117,7 @@ def test_what_an_allowance_is_too_small_for(
 async def test_an_allowance_that_allows_no_progress_is_said_at_the_start(program: Program, town: Town) -> None:
     people(town, 3)
     town.move_in()
-    env = {"RECONCILER_RATE_PER_MINUTE": "0.2", "RECONCILER_RATE_SHARE": "1"}
+    env = {"RECONCILER_RATE_PER_MINUTE": "1", "RECONCILER_RATE_SHARE": "0.2"}
     running = await program.start("run", "--json", "--max-duration", "1m", env=env)
     await running.until(lambda: bool(town.world.requests))
     running.signal(signal.SIGKILL)
@@ -126,8 +126,8 @@ async def test_an_allowance_that_allows_no_progress_is_said_at_the_start(program
     assert len(said) == 1
     assert said[0] == done.complaints[0]
     assert "the 3 due accounts take 15.0 min or more (this run ends after 1.0 min)" in said[0]
-    advice = "allow more time (--max-duration), or raise RECONCILER_RATE_PER_MINUTE (now 0.2) as far as Cronofy grants"
-    assert said[0].endswith(advice)
+    advice = "allow more time (--max-duration), or raise RECONCILER_RATE_SHARE (now 0.2), or RECONCILER_RATE_PER_MINUTE (now 1)"
+    assert said[0].endswith(f"{advice} as far as Cronofy grants")
 
 
 # ---------------------------------------------------------------- faults at random, and broken accounts
