@@ -330,7 +330,7 @@ async def test_status_tells_how_a_run_gets_on_and_what_it_waits_for(program: Pro
 async def test_a_limit_that_one_process_meets_holds_for_all(program: Program, town: Town) -> None:
     repaired = people(town, 40, to_repair=20)
     town.world.settings.latency = 0.1
-    careful = {**SHARED, "RECONCILER_MAX_REPAIRS": "3", "RECONCILER_CONCURRENCY": "4"}
+    careful = {**SHARED, "RECONCILER_MAX_REPAIRS": "3", "RECONCILER_CONCURRENCY": "4", "RECONCILER_HEARTBEAT": "1m"}
     ends = [await running.end() for running in await both(program, *RUN, env=careful)]
     assert [(done.code, done.json["status"]) for done in ends] == [(4, "refused")] * 2, ends
     assert ends[0].out == ends[1].out
