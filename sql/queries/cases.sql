@@ -260,8 +260,9 @@ WHERE run_id = $1 AND account_id = $2;
 -- name: add_refusal
 -- What the application's database refused costs no more than that: the unit is done.
 UPDATE reconciler.run_units
-SET error_kind = coalesce(error_kind, $3::text),
-    error_message = CASE WHEN error_kind IS NULL THEN $4::text ELSE error_message || '; ' || $3::text || ': ' || $4::text END
+SET error_kind = coalesce(error_kind, $3::text), error_message = coalesce(error_message, $4::text),
+    more_errors = CASE WHEN error_kind IS NULL THEN more_errors
+                       ELSE more_errors || jsonb_build_array(jsonb_build_array($3::text, $4::text)) END
 WHERE run_id = $1 AND account_id = $2;
 
 -- name: open_plan
