@@ -1,7 +1,8 @@
 -- Roles for running the reconciler with the least that it needs. Run once after `reconciler migrate`, as the owner of the
 -- schema; running it again changes nothing. Grant each role to the login that uses it, which must exist before:
 --   GRANT reconciler_worker TO nightly_login;
--- The worker appends to the audit trail and can neither change nor delete what is in it. The console only reads.
+-- The worker appends to the audit trail and can neither change nor delete what is in it: docs/audit.md says what is proven
+-- against it all the same. The console only reads.
 
 DO $$
 BEGIN
@@ -20,13 +21,35 @@ GRANT SELECT ON reconciler.accounts, reconciler.events TO reconciler_worker;
 GRANT UPDATE (access_token, refresh_token, token_expires_at, state, parked_reason, updated_at)
     ON reconciler.accounts TO reconciler_worker;
 GRANT UPDATE (profile_id, body) ON reconciler.events TO reconciler_worker;
-GRANT SELECT, INSERT, UPDATE, DELETE ON
+-- What an earlier version of this file granted beyond what follows is taken back. In one transaction: no run is left without
+-- its rights meanwhile.
+BEGIN;
+REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON
     reconciler.runs, reconciler.run_units, reconciler.run_held, reconciler.event_states, reconciler.known_profiles,
     reconciler.notices, reconciler.incidents, reconciler.notifications, reconciler.plans, reconciler.plan_items,
+    reconciler.request_budget, reconciler.request_slots, reconciler.audit_entries
+    FROM reconciler_worker;
+GRANT SELECT ON
+    reconciler.runs, reconciler.run_units, reconciler.run_held, reconciler.event_states, reconciler.known_profiles,
+    reconciler.notices, reconciler.incidents, reconciler.notifications, reconciler.plans, reconciler.plan_items,
+    reconciler.request_budget, reconciler.request_slots, reconciler.audit_entries
+    TO reconciler_worker;
+GRANT INSERT, UPDATE ON
+    reconciler.run_units, reconciler.known_profiles, reconciler.notices, reconciler.incidents,
     reconciler.request_budget, reconciler.request_slots
     TO reconciler_worker;
-GRANT SELECT, INSERT ON reconciler.audit_entries TO reconciler_worker;
-REVOKE UPDATE, DELETE, TRUNCATE ON reconciler.audit_entries FROM reconciler_worker;
+GRANT UPDATE (looked_at) ON reconciler.notifications TO reconciler_worker;
+GRANT INSERT, UPDATE, DELETE ON reconciler.run_held, reconciler.event_states TO reconciler_worker;
+GRANT INSERT, DELETE ON reconciler.plan_items TO reconciler_worker;
+GRANT INSERT, UPDATE (digest, summary) ON reconciler.plans TO reconciler_worker;
+-- A run's books are opened, counted in and closed; what they say of how it was begun stays.
+GRANT INSERT, UPDATE (status, finished_at, summary, planned_at, repairs, refusal) ON reconciler.runs TO reconciler_worker;
+-- The trail: every column but `entry_id`, which the database gives. `at` is part of the hash and therefore the writer's word.
+GRANT INSERT (run_id, at, tag, account_id, calendar_id, event_id, cause, remedy, outcome, evidence, before, after, prev_hash,
+              hash, chain, seq) ON reconciler.audit_entries TO reconciler_worker;
+COMMIT;
+
+-- The functions of the schema run with the rights of whoever calls them: that everybody may call them gives nobody more.
 
 GRANT SELECT (account_id, data_center, token_expires_at, name, email, customer, account_manager, state, parked_reason,
               updated_at) ON reconciler.accounts TO reconciler_console;

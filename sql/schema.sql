@@ -226,8 +226,17 @@ CREATE TABLE reconciler.runs (
 
 ALTER TABLE reconciler.accounts ADD CONSTRAINT accounts_pkey PRIMARY KEY (account_id);
 ALTER TABLE reconciler.accounts ADD CONSTRAINT accounts_state_check CHECK ((state = ANY (ARRAY['active'::text, 'parked'::text])));
+ALTER TABLE reconciler.audit_entries ADD CONSTRAINT audit_entries_at_check CHECK (((at >= '2000-01-01 00:00:00+00'::timestamp with time zone) AND (at < '9999-01-01 00:00:00+00'::timestamp with time zone))) NOT VALID;
+ALTER TABLE reconciler.audit_entries ADD CONSTRAINT audit_entries_cause_check CHECK ((cause = ANY (ARRAY['unreadable'::text, 'account_unauthorized'::text, 'event_deleted'::text, 'event_past'::text, 'assigned'::text, 'event_missing'::text, 'calendar_unavailable'::text, 'calendar_disconnected'::text, 'settling'::text, 'provider_retired'::text, 'profile_removed'::text, 'profile_disconnected'::text, 'integrated_unavailable'::text, 'missing_meeting_url'::text, 'provider_outage'::text, 'conferencing_absent'::text, 'unexplained'::text]))) NOT VALID;
+ALTER TABLE reconciler.audit_entries ADD CONSTRAINT audit_entries_chain_check CHECK (((chain = COALESCE(account_id, 'runs'::text)) AND ((split_part(tag, ':'::text, 1) = ANY (ARRAY['run'::text, 'incident'::text])) = (account_id IS NULL)) AND (account_id IS DISTINCT FROM 'runs'::text))) NOT VALID;
 ALTER TABLE reconciler.audit_entries ADD CONSTRAINT audit_entries_chain_seq_key UNIQUE (chain, seq);
+ALTER TABLE reconciler.audit_entries ADD CONSTRAINT audit_entries_event_check CHECK (((calendar_id IS NULL) = (event_id IS NULL))) NOT VALID;
+ALTER TABLE reconciler.audit_entries ADD CONSTRAINT audit_entries_hash_check CHECK (((seq > 0) AND (prev_hash ~ '^[0-9a-f]{64}$'::text) AND (hash ~ '^[0-9a-f]{64}$'::text))) NOT VALID;
+ALTER TABLE reconciler.audit_entries ADD CONSTRAINT audit_entries_json_check CHECK (((COALESCE(jsonb_typeof(evidence), 'object'::text) = 'object'::text) AND (COALESCE(jsonb_typeof(before), 'object'::text) = 'object'::text) AND (COALESCE(jsonb_typeof(after), 'object'::text) = 'object'::text))) NOT VALID;
+ALTER TABLE reconciler.audit_entries ADD CONSTRAINT audit_entries_of_a_run CHECK ((run_id IS NOT NULL)) NOT VALID;
+ALTER TABLE reconciler.audit_entries ADD CONSTRAINT audit_entries_outcome_check CHECK ((outcome = ANY (ARRAY['applied'::text, 'unneeded'::text, 'rejected'::text, 'in_doubt'::text, 'unsent'::text, 'completed'::text, 'partial'::text, 'stopped'::text, 'refused'::text, 'failed'::text]))) NOT VALID;
 ALTER TABLE reconciler.audit_entries ADD CONSTRAINT audit_entries_pkey PRIMARY KEY (entry_id);
+ALTER TABLE reconciler.audit_entries ADD CONSTRAINT audit_entries_remedy_check CHECK ((remedy = ANY (ARRAY['leave'::text, 'settle'::text, 'wait'::text, 'reupsert'::text, 'notify'::text, 'park'::text, 'report'::text, 'escalate'::text]))) NOT VALID;
 ALTER TABLE reconciler.audit_entries ADD CONSTRAINT audit_entries_tag_check CHECK ((tag = ANY (ARRAY['run:started'::text, 'run:finished'::text, 'event:judged'::text, 'event:confirmed'::text, 'event:escalated'::text, 'repair:intended'::text, 'repair:applied'::text, 'repair:unneeded'::text, 'repair:rejected'::text, 'repair:in_doubt'::text, 'repair:unsent'::text, 'repair:overtaken'::text, 'correction:refused'::text, 'plan:drifted'::text, 'notice:queued'::text, 'notice:updated'::text, 'notice:resolved'::text, 'account:parked'::text, 'incident:opened'::text, 'incident:closed'::text])));
 ALTER TABLE reconciler.event_states ADD CONSTRAINT event_states_cause_check CHECK ((cause = ANY (ARRAY['unreadable'::text, 'account_unauthorized'::text, 'event_deleted'::text, 'event_past'::text, 'assigned'::text, 'event_missing'::text, 'calendar_unavailable'::text, 'calendar_disconnected'::text, 'settling'::text, 'provider_retired'::text, 'profile_removed'::text, 'profile_disconnected'::text, 'integrated_unavailable'::text, 'missing_meeting_url'::text, 'provider_outage'::text, 'conferencing_absent'::text, 'unexplained'::text])));
 ALTER TABLE reconciler.event_states ADD CONSTRAINT event_states_conferencing_check CHECK ((conferencing = ANY (ARRAY['unknown'::text, 'pending'::text, 'assigned'::text, 'absent'::text, 'gone'::text, 'ignored'::text])));
@@ -377,6 +386,25 @@ BEGIN
 END
 $function$;
 
+CREATE OR REPLACE FUNCTION reconciler.refuse_audit_gap()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+    IF EXISTS (
+        SELECT FROM appended a
+        WHERE NOT CASE WHEN a.seq = 1 THEN a.prev_hash = repeat('0', 64) ELSE EXISTS (
+            SELECT FROM reconciler.audit_entries p
+            WHERE p.chain = a.chain AND p.seq = a.seq - 1 AND p.hash = a.prev_hash) END
+    ) THEN
+        RAISE EXCEPTION 'an entry of reconciler.audit_entries must follow the last one of its chain'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'audit_entries_no_gap';
+    END IF;
+    RETURN NULL;
+END
+$function$;
+
 CREATE OR REPLACE FUNCTION reconciler.request_pace(b reconciler.request_budget)
  RETURNS double precision
  LANGUAGE sql
@@ -452,3 +480,4 @@ AS $function$
 $function$;
 
 CREATE TRIGGER audit_entries_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON reconciler.audit_entries FOR EACH STATEMENT EXECUTE FUNCTION reconciler.refuse_audit_change();
+CREATE TRIGGER audit_entries_no_gap AFTER INSERT ON reconciler.audit_entries REFERENCING NEW TABLE AS appended FOR EACH STATEMENT EXECUTE FUNCTION reconciler.refuse_audit_gap();

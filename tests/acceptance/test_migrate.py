@@ -1,13 +1,12 @@
 """The schema: brought up to date by anybody at any time, over the application's own tables, with the least rights."""
 
-from urllib.parse import quote, urlsplit, urlunsplit
-
 import psycopg
 import pytest
 
 from reconciler.postgres.schema_dump import schema_dump
 from reconciler.postgres.statements import sql_folder
 from reconciler.simulator import Simulator
+from tests.acceptance.logins import as_login
 from tests.acceptance.program import DAYS_AGO, Planted, Program, Town, query, settings_for
 
 MIGRATIONS = sorted(path.stem for path in (sql_folder() / "migrations").glob("*.sql"))
@@ -100,19 +99,6 @@ async def test_views_may_stand_in_place_of_both_relations(program: Program, town
     explained = await program("explain", *event.key)
     assert (explained.code, "Cronofy accepted the write" in explained.out) == (0, True)
     assert (await program("plan", "--json", "--customer", "Nordlicht GmbH")).code == 0
-
-
-def as_login(town: Town, program: Program, role: str) -> Program:
-    """The program under a login that has one of our roles and nothing else."""
-    roles = (sql_folder() / "roles.sql").read_text(encoding="utf-8")
-    login = f"{role}_{urlsplit(town.dsn).path.strip('/')}"
-    with psycopg.connect(town.dsn, autocommit=True) as connection:
-        for _ in range(2):
-            connection.execute(roles.encode())
-        connection.execute(f'CREATE ROLE "{login}" LOGIN IN ROLE {role}'.encode())
-    parts = urlsplit(town.dsn)
-    netloc = f"{quote(login)}@{parts.netloc.rpartition('@')[2]}"
-    return Program({**program.settings, "RECONCILER_DATABASE_URL": urlunsplit(parts._replace(netloc=netloc))})
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from datetime import timedelta
 import psycopg
 import pytest
 
+from tests.acceptance.logins import as_login
 from tests.acceptance.program import DAYS_AGO, FOR_EVER, Done, Planted, Program, Resident, Town
-from tests.acceptance.test_migrate import as_login
 from tests.acceptance.test_rewriting import writing
 
 PARTIAL = 3

@@ -623,8 +623,8 @@ async def test_an_entry_that_came_between_costs_nobody_his_record(program: Progr
     await running.until(lambda: reading.held == 1)
     account = who.account.account_id
     town.query(
-        "INSERT INTO reconciler.audit_entries (at, tag, account_id, prev_hash, hash, chain, seq)"
-        " VALUES (now(), 'notice:resolved', %s, repeat('0', 64), repeat('1', 64), %s, 1)",
+        "INSERT INTO reconciler.audit_entries (run_id, at, tag, account_id, prev_hash, hash, chain, seq)"
+        " SELECT run_id, now(), 'notice:resolved', %s, repeat('0', 64), repeat('1', 64), %s, 1 FROM reconciler.runs",
         account, account,
     )  # fmt: skip
     town.world.faults.remove(reading)

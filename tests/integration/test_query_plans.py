@@ -133,9 +133,10 @@ def _array(values: list[Any]) -> str:
 
 def test_one_events_story_comes_by_index(crowded: psycopg.Connection) -> None:
     crowded.execute(
-        "INSERT INTO reconciler.audit_entries (at, tag, calendar_id, event_id, prev_hash, hash, chain, seq) "
-        "SELECT written_at, 'event:judged', calendar_id, event_id, '', '', 'c', row_number() OVER () "
-        "FROM reconciler.events LIMIT 20000"
+        "INSERT INTO reconciler.audit_entries "
+        "(run_id, at, tag, account_id, calendar_id, event_id, prev_hash, hash, chain, seq) "
+        "SELECT gen_random_uuid(), written_at, 'event:judged', 'c', calendar_id, event_id, z, z, 'c', "
+        "row_number() OVER () FROM reconciler.events, repeat('0', 64) z LIMIT 20000"
     )
     crowded.execute("ANALYZE reconciler.audit_entries")
     plan = _explain(crowded, statements("audit")["of_event"], "cal_1", "e1")
