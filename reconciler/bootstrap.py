@@ -23,7 +23,7 @@ from reconciler.pipeline.guide import Guide, freely
 from reconciler.pipeline.meter import TaskMeter
 from reconciler.pipeline.tools import Tools
 from reconciler.ports import Budget, Engine, SafetyLimits, Stop, WrongConfiguration
-from reconciler.postgres.audit_log import AuditReader
+from reconciler.postgres.audit_reader import AuditReader
 from reconciler.postgres.budget import SharedBudget
 from reconciler.postgres.case_store import Fence, PostgresCases
 from reconciler.postgres.due import DueFilter

@@ -10,7 +10,7 @@ import click
 
 from reconciler import __version__
 from reconciler.commands.streams import guard
-from reconciler.commands.words import Duration, EventName, Identifier, Moment, RunName, Text
+from reconciler.commands.words import Duration, EventName, Identifier, Moment, RunName, Seal, Text
 from reconciler.domain.casework import Scope
 from reconciler.domain.cause import Cause
 from reconciler.domain.ids import CalendarId, EventId, EventKey
@@ -284,12 +284,13 @@ def audit() -> None:
 
 
 @audit.command()
+@click.option("--seal", "seals", type=Seal(), multiple=True, help="From a log or a report: the trail must hold it.")
 @as_json
-def verify(as_json: bool) -> None:
-    """Check that no entry was changed, removed or inserted."""
-    from reconciler.commands.looking import audit_command  # noqa: PLC0415
+def verify(seals: tuple[str, ...], as_json: bool) -> None:
+    """Check that no entry was changed, removed, inserted or appended beside the runs' seals."""
+    from reconciler.commands.looking import verify_command  # noqa: PLC0415
 
-    _finish(audit_command(_settings(), "verify", None, as_json=as_json))
+    _finish(verify_command(_settings(), seals, as_json=as_json))
 
 
 @audit.command()
@@ -297,9 +298,9 @@ def verify(as_json: bool) -> None:
 @as_json
 def replay(run_id: Any, as_json: bool) -> None:
     """Feed the stored evidence to the classifier and compare cause and remedy."""
-    from reconciler.commands.looking import audit_command  # noqa: PLC0415
+    from reconciler.commands.looking import replay_command  # noqa: PLC0415
 
-    _finish(audit_command(_settings(), "replay", run_id, as_json=as_json))
+    _finish(replay_command(_settings(), run_id, as_json=as_json))
 
 
 @main.command()

@@ -52,17 +52,25 @@ async def undo_command(settings: Settings, run_id: UUID, *, as_json: bool) -> Ex
     if in_doubt:
         be = "is" if in_doubt == 1 else "are"
         complain(f"{many(in_doubt, 'write', 'writes')} of run {run_id} {be} in doubt and {be} not undone")
-    changed = {
-        _key_in(r): Change(
-            ProfileId(r["before"]["profile_id"]),
-            ProfileId(r["after"]["profile_id"]),
-            datetime.fromisoformat(r["before"]["written_at"]),
-        )
-        for r in rows
-    }
+    changed = {}
+    for row in rows:
+        if (change := _change_in(row)) is not None:
+            changed[_key_in(row)] = change
+        else:
+            complain(f"entry {row['entry_id']} of the trail cannot be read: {_key_in(row)} is not undone")
     return await _guided(
         settings, tuple(changed), back(run_id, changed), f"undo {run_id}", undoes=True, as_json=as_json
     )
+
+
+def _change_in(row: Mapping[str, Any]) -> Change | None:
+    """What an entry says was changed; null where no run of ours wrote it."""
+    try:
+        written_at = datetime.fromisoformat(row["written_at"] or "")
+    except ValueError:
+        return None
+    old, new = row["old_profile"], row["new_profile"]
+    return Change(ProfileId(old), ProfileId(new), written_at) if old and new and written_at.tzinfo else None
 
 
 def _key_in(row: Mapping[str, Any]) -> EventKey:

@@ -1,14 +1,17 @@
 """The commands that change nothing: `reconciler status`, `explain`, `report`, `audit verify` and `audit replay`."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
-from reconciler.bootstrap import Books, open_books, policy_from
+from reconciler.bootstrap import open_books, policy_from
 from reconciler.commands.terminal import Exit, complain, say, say_file, say_json
 from reconciler.config import Settings
 from reconciler.cronofy.limits import left_in_a_minute
+from reconciler.domain.audit import Json
+from reconciler.domain.evidence_json import UNREADABLE
 from reconciler.domain.ids import EventKey
 from reconciler.domain.plural import many
 from reconciler.domain.policy import Policy
@@ -53,38 +56,49 @@ async def explain_command(settings: Settings, keys: Sequence[EventKey], *, as_js
     return Exit.DONE
 
 
-async def audit_command(settings: Settings, what: str, run_id: UUID | None, *, as_json: bool) -> Exit:
-    """`reconciler audit verify` and `reconciler audit replay`."""
-    async with open_books(settings) as books:
-        if what == "verify":
-            proof = await verify(books.audit)
-        else:
-            policies = await _policies(books)
-            if run_id is not None and run_id not in policies:
-                complain(f"there is no run {run_id}: `reconciler status` names the last one")
-                return Exit.USAGE
-            proof = await replay(books.audit, run_id, lambda run: policies.get(run, settings.policy))
-    _say_proof(what, proof, as_json=as_json)
-    return Exit.INTERNAL if proof.faults else Exit.DONE
+async def verify_command(settings: Settings, seals: Collection[str], *, as_json: bool) -> Exit:
+    """`reconciler audit verify`; `seals` are hashes kept outside the database."""
+    async with open_books(settings) as books, books.audit.whole() as trail:
+        proof = await verify(trail, seals)
+    verdict = {"verify": "failed" if proof.faults else "ok", "entries": proof.entries, "unproven": proof.unproven}
+    return _say_proof(proof, "verified", verdict, as_json=as_json)
 
 
-async def _policies(books: Books) -> dict[UUID | None, Policy]:
-    return {run_id: policy_from(stored) for run_id, stored in await books.ledger.policies()}
+async def replay_command(settings: Settings, run_id: UUID | None, *, as_json: bool) -> Exit:
+    """`reconciler audit replay`."""
+    async with open_books(settings) as books, books.audit.whole() as trail:
+        policies = {books.run_id: _policy(books.begun) for books in await trail.books()}
+        if run_id is not None and run_id not in policies:
+            complain(f"there is no run {run_id}: `reconciler status` names the last one")
+            return Exit.USAGE
+        proof = await replay(
+            trail, run_id, lambda run: settings.policy if run is None or run not in policies else policies[run]
+        )
+    verdict = {"replay": "failed" if proof.faults else "ok", "entries": proof.entries, "superseded": proof.superseded}
+    return _say_proof(proof, "replayed to the same cause and remedy", verdict, as_json=as_json)
 
 
-def _say_proof(what: str, proof: Proof, *, as_json: bool) -> None:
+def _policy(begun: Json | None) -> Policy | None:
+    """The policy that a run's books hold; null where it cannot be read."""
+    try:
+        return policy_from(begun["policy"]) if begun is not None else None
+    except UNREADABLE:
+        return None
+
+
+def _say_proof(proof: Proof, done: str, verdict: dict[str, Any], *, as_json: bool) -> Exit:
     if as_json:
-        verdict = "failed" if proof.faults else "ok"
-        more = {"superseded": proof.superseded} if what == "replay" else {}
-        say_json({what: verdict, "entries": proof.entries, **more, "faults": proof.faults})
-        return
-    done = "verified" if what == "verify" else "replayed to the same cause and remedy"
-    entries = many(proof.entries, "entry", "entries")
-    say(f"{entries} {done}" if not proof.faults else f"{many(len(proof.faults), 'fault')} in {entries}")
-    if proof.superseded:
-        say(f"  {many(proof.superseded, 'was', 'were')} reached by older rules; today's would decide otherwise")
-    for fault in proof.faults:
-        say(visible(f"  {fault}"))
+        say_json({**verdict, "faults": proof.faults})
+    else:
+        entries = many(proof.entries, "entry", "entries")
+        say(f"{entries} {done}" if not proof.faults else f"{many(len(proof.faults), 'fault')} in {entries}")
+        if proof.superseded:
+            say(f"  {many(proof.superseded, 'was', 'were')} reached by older rules; today's would decide otherwise")
+        for fault in proof.faults:
+            say(visible(f"  {fault}"))
+        for open_question in proof.unproven:
+            say(f"  not proven: {open_question}")
+    return Exit.INTERNAL if proof.faults else Exit.DONE
 
 
 async def report_command(settings: Settings, query: ReportQuery, form: str, output: Path | None) -> Exit:

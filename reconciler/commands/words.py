@@ -1,5 +1,6 @@
 """What the words of the command line may be: moments, durations, ids of any kind."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -49,6 +50,19 @@ class Duration(click.ParamType[timedelta]):
             return parse_duration(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+class Seal(Text):
+    """A hash as summaries and logs show it."""
+
+    name = "hash"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Refuse what cannot be one."""
+        text = super().convert(value, param, ctx).strip().lower()
+        if not re.fullmatch("[0-9a-f]{64}", text):
+            self.fail(f"{text!r} is not a seal: that is 64 hexadecimal digits", param, ctx)
+        return text
 
 
 class Identifier(Text):

@@ -43,6 +43,15 @@ class AuditTag(StrEnum):
     INCIDENT_CLOSED = "incident:closed"
 
 
+VERDICTS = frozenset({AuditTag.EVENT_JUDGED, AuditTag.EVENT_ESCALATED, AuditTag.REPAIR_INTENDED, AuditTag.PLAN_DRIFTED})
+"""What states a cause and a remedy, with the evidence that they rest on."""
+
+OF_NO_ACCOUNT = frozenset(
+    {AuditTag.RUN_STARTED, AuditTag.RUN_FINISHED, AuditTag.INCIDENT_OPENED, AuditTag.INCIDENT_CLOSED}
+)
+"""What stands in the chain of the runs, and nowhere else. Its evidence is no event's."""
+
+
 Json = dict[str, Any]
 
 
@@ -78,6 +87,50 @@ class StoredEntry:
     seq: int
     prev_hash: str
     hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class BadEntry:
+    """An entry that cannot be read, for the reason `why`; its place in its chain can."""
+
+    entry_id: int
+    run_id: UUID | None
+    tag: str
+    chain: str
+    seq: int
+    prev_hash: str
+    hash: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stray:
+    """An entry that belongs to nothing on record. `why` is one of `no_run unknown_run after_seal not_its_account`."""
+
+    entry_id: int
+    chain: str
+    seq: int
+    run_id: UUID | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunBooks:
+    """What a run's books say that its entries say too.
+
+    `begun` holds scope, dry_run, reason and policy, null where that cannot be read; `seal` is null where there is none.
+    """
+
+    run_id: UUID
+    status: str
+    finished_at: datetime | None
+    begun: Json | None
+    seal: str | None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the run is under way, or was left by a process that died."""
+        return self.status == "running"
 
 
 def canonical(entry: AuditEntry, chain: str, seq: int) -> bytes:

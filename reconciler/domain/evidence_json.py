@@ -30,7 +30,15 @@ from reconciler.domain.times import AllDay, EventTime, Instant
 EVIDENCE_VERSION = 1
 LINK_KEPT_ELSEWHERE = "kept in event_states"
 
+UNREADABLE = (LookupError, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError)
+"""What comes of stored JSON that no program of ours wrote, whatever was made of it."""
+
 Json = dict[str, Any]
+
+
+def why_unreadable(error: Exception) -> str:
+    """What is said of evidence that cannot be read."""
+    return f"its evidence cannot be read ({str(error)[:200]})"
 
 
 def evidence_json(e: Evidence) -> Json:
@@ -82,7 +90,7 @@ def evidence_from(stored: Json) -> Evidence:
     """The evidence that was stored.
 
     Raises:
-        KeyError, ValueError: it is none, or of a version that this program does not know.
+        UNREADABLE: it is none, or of a version that this program does not know.
     """
     if stored["version"] != EVIDENCE_VERSION:
         raise ValueError(f"evidence of version {stored['version']}, this program reads {EVIDENCE_VERSION}")

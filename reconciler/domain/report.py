@@ -89,12 +89,16 @@ class Period:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a report is about and when it was made."""
+    """What a report is about and when it was made.
+
+    `seal` is the hash by which `audit verify --seal` finds the run in the trail; of a period, that of the newest run.
+    """
 
     subject: RunFacts | Period
     generated_at: datetime
     managers: tuple[str, ...] = ()
     customers: tuple[str, ...] = ()
+    seal: str | None = None
 
     @property
     def notes(self) -> tuple[str, ...]:

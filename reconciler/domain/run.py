@@ -134,8 +134,12 @@ def summary(
     counts: Counts,
     incidents: Mapping[str, int],
     errors: Sequence[Mapping[str, str]],
+    seal: str | None,
 ) -> dict[str, Any]:
-    """What a run did, as `run --json` prints it and `runs.summary` keeps it."""
+    """What a run did, as `run --json` prints it and `runs.summary` keeps it.
+
+    `seal` is the hash of the run's last entry in the chain of the runs, null while its books are open.
+    """
 
     def group(name: str, members: Sequence[str]) -> dict[str, int]:
         return {member: counts.get(name, {}).get(member, 0) for member in members}
@@ -166,4 +170,5 @@ def summary(
         "incidents": {"opened": incidents.get("opened", 0), "closed": incidents.get("closed", 0)},
         "requests": group("requests", REQUEST_COUNTERS),
         "errors": [dict(error) for error in errors],
+        "seal": seal,
     }

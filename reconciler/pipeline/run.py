@@ -187,8 +187,12 @@ async def _close_abandoned(own: RunRow, means: Means) -> None:
         try:
             closed = await ledger.finish(row, means.tools.clock.now(), {}, lambda _totals, _refusal: "partial")
             if closed is not None:
-                left = closed.summary["accounts"]["left"]
-                log.warning("run abandoned by its process, closed", run_id=str(row.run_id), accounts_left=left)
+                log.warning(
+                    "run abandoned by its process, closed",
+                    run_id=str(row.run_id),
+                    accounts_left=closed.summary["accounts"]["left"],
+                    seal=closed.summary["seal"],
+                )
         except StillWriting:
             log.warning("run abandoned by its process, which hangs in the midst of writing", run_id=str(row.run_id))
         finally:
@@ -301,7 +305,8 @@ async def _ended(row: RunRow, means: Means) -> RunEnd | None:
     if closed is None:
         return None
     at, incidents = datetime.fromisoformat(closed.summary["finished_at"]), closed.summary["incidents"]
-    books = await _books(row, closed.status, means, incidents, at)  # the same, and in the same order
+    seal = closed.summary.get("seal")
+    books = await _books(row, closed.status, means, incidents, at, seal)  # the same, and in the same order
     return RunEnd(books, closed.status, refusal=closed.refusal)
 
 
@@ -360,14 +365,17 @@ async def _conclude(row: RunRow, means: Means, stopped_by: RunStopped | None = N
     )
     if closed is None:
         raise LocksLost  # nobody else closes the books of a run that is in somebody's hands
+    log.info("run closed", run_id=str(row.run_id), status=closed.status, seal=closed.summary["seal"])
     await means.engine.forget(row.run_id)
     return RunEnd(closed.summary, closed.status, stopped_by, closed.refusal)
 
 
-async def _books(row: RunRow, status: str, means: Means, incidents: dict[str, int], at: datetime) -> dict[str, Any]:
+async def _books(
+    row: RunRow, status: str, means: Means, incidents: dict[str, int], at: datetime, seal: str | None = None
+) -> dict[str, Any]:
     ledger, run_id = means.ledger, row.run_id
     totals, counts, errors = await ledger.totals(run_id), await ledger.counts(run_id), await ledger.errors(run_id)
-    return summary(row, status, at, totals, counts, incidents, errors)
+    return summary(row, status, at, totals, counts, incidents, errors, seal)
 
 
 def _status(totals: Totals, stopped_by: RunStopped | None, refusal: str | None, *, stopped: bool) -> str:

@@ -62,7 +62,8 @@ async def build(pool: Pool, query: ReportQuery) -> Report:
                 subject, lines = await _of_run(connection, query.run_id, whose)
             else:
                 subject, lines = await _of_period(connection, Period(query.since, query.until or now), whose)
-            return fold(Header(subject, now, query.manager, query.customer), lines)
+            seal = await connection.fetchval(_SQL["seal"], query.run_id)
+            return fold(Header(subject, now, query.manager, query.customer, seal), lines)
 
 
 _Whose = tuple[list[str] | None, list[str] | None]
@@ -163,11 +164,16 @@ def _repaired(rows: Sequence[asyncpg.Record]) -> list[Repaired]:
             repaired_at=row["at"],
             old=_asked(row["old_profile"], row["old_provider"]),
             new=_asked(row["new_profile"], row["new_provider"]),
-            change=ProviderChange(row["provider_change"] or ProviderChange.UNKNOWN),
+            change=_change(row["provider_change"]),
             status=_status(row),
         )
         for row in rows
     ]
+
+
+def _change(word: str | None) -> ProviderChange:
+    """How the provider changed, as the trail says it; whatever else stands there says nothing."""
+    return ProviderChange(word) if word in set(ProviderChange) else ProviderChange.UNKNOWN
 
 
 def _asked(profile_id: str | None, provider_name: str | None) -> Asked:

@@ -1,9 +1,10 @@
 """Database rows to domain values and back."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import date, datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -12,7 +13,7 @@ from reconciler.domain.casework import Case, Caseload, Counts, Tried, Unit, Unit
 from reconciler.domain.cause import Cause
 from reconciler.domain.event import BodyState, CalendarEvent, StoredBody
 from reconciler.domain.evidence import Evidence, KnownProfile, Notified
-from reconciler.domain.evidence_json import event_time, evidence_json, rejections_from, rejections_json
+from reconciler.domain.evidence_json import UNREADABLE, event_time, evidence_json, rejections_from, rejections_json
 from reconciler.domain.ids import AccountId, CalendarId, EventId, EventKey, ProfileId
 from reconciler.domain.notice import Addressee, Notice, Subject
 from reconciler.domain.pushed import PushedEvent, PushedLink
@@ -31,6 +32,8 @@ ReadBody = Callable[[str | None, EventId], StoredBody]
 ReadPushed = Callable[[str], PushedEvent | None]
 """Reads the event that a notification carries; the vendor's field names stay with the API adapter."""
 
+T = TypeVar("T")
+
 
 def _notified_from(stored: list[list[str]] | None) -> tuple[Notified, ...]:
     """What Cronofy pushed about an event: type, subtype and moment each. One of no usable moment proves nothing."""
@@ -45,16 +48,28 @@ def _pushed_from(stored: list[Any] | None, read_pushed: ReadPushed) -> PushedLin
 
 def _tried_from(stored: list[list[Any]] | None) -> tuple[Tried, ...]:
     """What came of our writes of an event: moment, profile, outcome and error keys each."""
-    return tuple(
-        Tried(datetime.fromisoformat(at), ProfileId(profile_id), answer, tuple(keys or ()))
-        for at, profile_id, answer, keys in stored or ()
-        if profile_id and answer
+    return _readable(
+        stored,
+        lambda at, profile_id, answer, keys: (
+            Tried(datetime.fromisoformat(at), ProfileId(profile_id), answer, tuple(keys or ()))
+            if profile_id and answer
+            else None
+        ),
     )
 
 
 def _sent_from(stored: list[list[str | None]] | None) -> tuple[tuple[EventTime, EventTime], ...]:
     """The times that our latest writes gave an event."""
-    return tuple((event_time(start), event_time(end)) for start, end in stored or () if start and end)
+    return _readable(stored, lambda start, end: (event_time(start), event_time(end)) if start and end else None)
+
+
+def _readable(stored: Iterable[Sequence[Any]] | None, read: Callable[..., T | None]) -> tuple[T, ...]:
+    """What audit entries say of earlier writes; one that no program of ours wrote says nothing."""
+    values = []
+    for row in stored or ():
+        with suppress(*UNREADABLE):
+            values.append(read(*row))
+    return tuple(value for value in values if value is not None)
 
 
 def key_of(row: Row) -> EventKey:

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -207,11 +206,11 @@ class RunLedger:
         totals, refusal = await _totals(connection, run_id), await _held_back(connection, run_id)
         counts, errors = await _counts(connection, run_id), await _errors(connection, run_id)
         end = status(totals, refusal)
-        books = summary(run, end, at, totals, counts, incidents, errors)
-        seal = await audit_log.seal(connection, run_id)
-        entry = AuditEntry(tag=AuditTag.RUN_FINISHED, at=at, run_id=run_id, outcome=end, evidence=seal)
+        sealed = await audit_log.seal(connection, run_id)
+        entry = AuditEntry(tag=AuditTag.RUN_FINISHED, at=at, run_id=run_id, outcome=end, evidence=sealed)
+        seal = await audit_log.append_seal(connection, entry)
+        books = summary(run, end, at, totals, counts, incidents, errors, seal)
         await connection.execute(_SQL["finish"], run_id, end, at, books)
-        await audit_log.append(connection, [entry])
         return RunClosed(end, books, refusal)
 
     async def shares(
@@ -278,11 +277,6 @@ class RunLedger:
                 for row in rows
             ]
             await audit_log.append(connection, entries)
-
-    async def policies(self) -> list[tuple[UUID, dict[str, Any]]]:
-        """The policy of every run on record."""
-        with speaking_plainly():
-            return [(row["run_id"], row["policy"]) for row in await self._pool.fetch(_SQL["policies"])]
 
 
 async def _totals(db: Pool | Connection, run_id: UUID) -> Totals:

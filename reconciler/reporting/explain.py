@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from reconciler.domain.audit import AuditTag, StoredEntry
+from reconciler.domain.audit import AuditEntry, AuditTag, BadEntry, StoredEntry
 from reconciler.domain.cause import RULES
 from reconciler.domain.event import Absent, Assigned, Conferencing, Pending
 from reconciler.domain.evidence import Evidence, Found, NotListed, Unauthorized, Unreadable
-from reconciler.domain.evidence_json import evidence_from
+from reconciler.domain.evidence_json import UNREADABLE, evidence_from, why_unreadable
 from reconciler.domain.policy import Policy
 from reconciler.domain.remedy import REMEDY_NAMES, Escalate
 from reconciler.domain.support import SUPPORT, SUPPORT_ADDRESS, support_text
@@ -45,46 +45,65 @@ _NEXT = {
 _IN_DOUBT = "whether the write took effect is not known; the next run reads it before anything is written again"
 
 
-def story(event: Mapping[str, Any], entries: Sequence[StoredEntry], policy: Policy) -> dict[str, Any]:
-    """The story as a plain value, for `--json`."""
-    last = next((e for e in reversed(entries) if e.entry.evidence and e.entry.cause), None)
+_Entries = Sequence[StoredEntry | BadEntry]
+
+
+def story(event: Mapping[str, Any], entries: _Entries, policy: Policy) -> dict[str, Any]:
+    """The story as a plain value, for `--json`. `unreadable` says why an entry, or its evidence, cannot be read."""
+    last = _last_evidence(entries)
     return {
         "event": {name: value for name, value in event.items() if name != "planned"},
-        "rules": _rules(evidence_from(last.entry.evidence or {}), policy) if last else [],
+        "rules": _rules(last, policy) if last else [],
         "planned": event["planned"],
         "expected_next": _expected_next(event),
         "not_due": _not_due(event, policy),
         "support": _support(event, entries),
-        "entries": [
-            {
-                "entry_id": e.entry_id,
-                "at": e.entry.at,
-                "run_id": e.entry.run_id,
-                "tag": e.entry.tag,
-                "cause": e.entry.cause,
-                "remedy": e.entry.remedy,
-                "outcome": e.entry.outcome,
-                "before": e.entry.before,
-                "after": e.entry.after,
-                "evidence": e.entry.evidence,
-            }
-            for e in entries
-        ],
+        "entries": [_entry_json(e) for e in entries],
     }
 
 
+_NAMES = ("at", "run_id", "tag", "cause", "remedy", "outcome", "before", "after", "evidence")
+
+
+def _entry_json(stored: StoredEntry | BadEntry) -> dict[str, Any]:
+    if isinstance(stored, BadEntry):
+        known = {"run_id": stored.run_id, "tag": stored.tag}
+        return {"entry_id": stored.entry_id, **dict.fromkeys(_NAMES), **known, "unreadable": stored.why}
+    named = {name: getattr(stored.entry, name) for name in _NAMES}
+    return {"entry_id": stored.entry_id, **named, "unreadable": _evidence_of(stored)[1]}
+
+
+def _evidence_of(stored: StoredEntry) -> tuple[Evidence | None, str | None]:
+    """The evidence that a verdict rests on; or why it cannot be read."""
+    if stored.entry.evidence is None or stored.entry.cause is None:
+        return None, None
+    try:
+        return evidence_from(stored.entry.evidence), None
+    except UNREADABLE as error:
+        return None, why_unreadable(error)
+
+
+def _last_evidence(entries: _Entries) -> Evidence | None:
+    """What was read last, as far as that can be read."""
+    found = (_evidence_of(e)[0] for e in reversed(entries) if isinstance(e, StoredEntry))
+    return next((evidence for evidence in found if evidence is not None), None)
+
+
 def _rules(evidence: Evidence, policy: Policy) -> list[dict[str, Any]]:
-    """The rules in order, up to the one that fits."""
-    tried = []
+    """The rules in order, up to the one that fits; none where one cannot be asked."""
+    tried: list[dict[str, Any]] = []
     for rule in RULES:
-        fits = rule.fits(evidence, policy)
+        try:
+            fits = rule.fits(evidence, policy)
+        except UNREADABLE:
+            return []
         tried.append({"cause": rule.cause.value, "when": rule.when, "fits": fits})
         if fits:
             break
     return tried
 
 
-def story_text(event: Mapping[str, Any], entries: Sequence[StoredEntry], policy: Policy) -> str:
+def story_text(event: Mapping[str, Any], entries: _Entries, policy: Policy) -> str:
     """The story as text."""
     person = f"{event['name']} " if event.get("name") else ""
     customer = f" of {event['customer']}" if event.get("customer") else ""
@@ -105,11 +124,8 @@ def story_text(event: Mapping[str, Any], entries: Sequence[StoredEntry], policy:
         lines.append(f"  {_planned(planned, event['profile_id'])}")
     if event.get("left_at"):
         lines.append(f"{_when(event['left_at'])}  trouble with its account: {event['left_kind']}: {event['left_why']}")
-    last = next((e for e in reversed(entries) if e.entry.evidence and e.entry.cause), None)
-    if last is not None:
-        *before, fits = (
-            f"  {r['cause']}: {r['when']}" for r in _rules(evidence_from(last.entry.evidence or {}), policy)
-        )
+    if (last := _last_evidence(entries)) is not None and (rules := _rules(last, policy)):
+        *before, fits = (f"  {r['cause']}: {r['when']}" for r in rules)
         lines += ["the first rule that fits what was read last:", fits]
         lines += ["rules before it that did not fit:", *before] if before else []
     if expected := _expected_next(event):
@@ -120,7 +136,7 @@ def story_text(event: Mapping[str, Any], entries: Sequence[StoredEntry], policy:
         lines.append(f"due again from {_when(event['next_read_at'])}")
     if details := _support(event, entries):
         heading = f"for Cronofy's support ({SUPPORT_ADDRESS}), to be pasted into a mail:"
-        lines += ["", heading, "", *support_text(details).split("\n")]
+        lines += ["", heading, "", *_support_lines(details)]
     return page(lines)
 
 
@@ -161,13 +177,22 @@ def _remedy_word(event: Mapping[str, Any]) -> str:
     return str(event.get("remedy") or "").split(" ", maxsplit=1)[0]
 
 
-def _support(event: Mapping[str, Any], entries: Sequence[StoredEntry]) -> dict[str, Any] | None:
+def _support(event: Mapping[str, Any], entries: _Entries) -> dict[str, Any] | None:
     """The details for support, as the last escalation knew them, while the event is with a person."""
     if _remedy_word(event) != REMEDY_NAMES[Escalate]:
         return None
-    escalated = [e.entry.after or {} for e in entries if e.entry.tag is AuditTag.EVENT_ESCALATED]
-    details: dict[str, Any] | None = escalated[-1].get(SUPPORT) if escalated else None
-    return details
+    escalated = [
+        e.entry.after or {} for e in entries if isinstance(e, StoredEntry) and e.entry.tag is AuditTag.EVENT_ESCALATED
+    ]
+    details = escalated[-1].get(SUPPORT) if escalated else None
+    return details if isinstance(details, dict) else None
+
+
+def _support_lines(details: dict[str, Any]) -> list[str]:
+    try:
+        return support_text(details).split("\n")
+    except UNREADABLE:
+        return ["what was stored cannot be read; see `reconciler audit verify`"]
 
 
 def _as_written(event: Mapping[str, Any]) -> str:
@@ -179,28 +204,39 @@ def _as_written(event: Mapping[str, Any]) -> str:
     )
 
 
-def _entry_lines(stored: StoredEntry) -> list[str]:
+def _entry_lines(stored: StoredEntry | BadEntry) -> list[str]:
+    if isinstance(stored, BadEntry):
+        return [f"entry {stored.entry_id}: {stored.why}; see `reconciler audit verify`"]
     entry = stored.entry
-    lines = [f"{_when(entry.at)}  {_WHAT.get(entry.tag, entry.tag.value)}"]
-    if entry.evidence is not None and entry.cause is not None:
-        evidence = evidence_from(entry.evidence)
-        why = "" if (entry.after or {}).get("undoes") else f"{entry.cause}, so "  # an undo asks for no cause
-        lines[0] += f": {why}{_remedy(entry.after, entry.before) or entry.remedy}"
-        pushed = evidence.found.pushed_at if evidence.found else None
-        how = f"pushed by Cronofy at {_when(pushed)}, not read" if pushed else "read"
-        lines.append(f"    {how}: {_read(evidence)}")
-        if evidence.roster is not None:
-            listed = ", ".join(
-                f"{p.profile_id} ({p.provider_name}, {'connected' if p.connected else 'disconnected'})"
-                for p in evidence.roster.conferencing
-            )
-            lines.append(f"    profiles: {listed or 'none listed'}")
-        lines += [
-            f"    Cronofy said {n.type}{f' {n.subtype}' if n.subtype else ''} at {_when(n.at)}"
-            for n in evidence.notified
-        ]
-    elif entry.after:
-        lines[0] += f": {_remedy(entry.after, entry.before) or ', '.join(f'{k} {v}' for k, v in entry.after.items())}"
+    head = f"{_when(entry.at)}  {_WHAT.get(entry.tag, entry.tag.value)}"
+    evidence, why = _evidence_of(stored)
+    if why is not None:
+        return [f"{head}: entry {stored.entry_id}: {why}; see `reconciler audit replay`"]
+    try:
+        return _told(entry, head, evidence)
+    except UNREADABLE as error:
+        return [f"{head}: entry {stored.entry_id} cannot be told ({error}); see `reconciler audit replay`"]
+
+
+def _told(entry: AuditEntry, head: str, evidence: Evidence | None) -> list[str]:
+    if evidence is None:
+        if not entry.after:
+            return [head]
+        told = _remedy(entry.after, entry.before) or ", ".join(f"{k} {v}" for k, v in entry.after.items())
+        return [f"{head}: {told}"]
+    why = "" if (entry.after or {}).get("undoes") else f"{entry.cause}, so "  # an undo asks for no cause
+    pushed = evidence.found.pushed_at if evidence.found else None
+    how = f"pushed by Cronofy at {_when(pushed)}, not read" if pushed else "read"
+    lines = [f"{head}: {why}{_remedy(entry.after, entry.before) or entry.remedy}", f"    {how}: {_read(evidence)}"]
+    if evidence.roster is not None:
+        listed = ", ".join(
+            f"{p.profile_id} ({p.provider_name}, {'connected' if p.connected else 'disconnected'})"
+            for p in evidence.roster.conferencing
+        )
+        lines.append(f"    profiles: {listed or 'none listed'}")
+    lines += [
+        f"    Cronofy said {n.type}{f' {n.subtype}' if n.subtype else ''} at {_when(n.at)}" for n in evidence.notified
+    ]
     return lines
 
 

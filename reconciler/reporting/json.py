@@ -32,7 +32,7 @@ def _header(header: Header) -> Json:
         moments = {"started_at": _iso(subject.started_at), "finished_at": _iso(subject.finished_at)}
         out["run"] = {**asdict(subject), "run_id": str(subject.run_id), **moments}
     filters = {"account_managers": list(header.managers), "customers": list(header.customers)}
-    return {**out, "filters": filters, "notes": list(header.notes)}
+    return {**out, "filters": filters, "notes": list(header.notes), "seal": header.seal}
 
 
 def _manager(manager: ManagerSection) -> Json:

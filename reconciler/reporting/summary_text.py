@@ -43,6 +43,7 @@ def run_text(
     if kept is not None:
         lines.append(f"  held back  {_kept(sum(kept['remedies'].values()), kept['plan_id'])}")
     lines += _failed(summary["errors"])
+    lines += [f"  seal       {summary['seal']}"] if summary.get("seal") else []
     return page(lines)
 
 

@@ -6,10 +6,14 @@
 CASE WHEN s.repaired_at IS NOT NULL OR s.repairs > 0 OR s.rejections <> '[]' THEN (
     SELECT jsonb_agg(jsonb_build_array(w.at, w.after ->> 'profile_id', w.outcome, w.after -> 'keys') ORDER BY w.entry_id)
     FROM (
-        SELECT t.entry_id, t.at, t.outcome, t.after FROM reconciler.audit_entries t
+        SELECT t.entry_id, t.at, t.outcome, t.after
+        FROM (SELECT coalesce(s.stamped_from, s.seen_written_at) AT TIME ZONE 'UTC' AS moment) w, reconciler.audit_entries t
         WHERE t.calendar_id = s.calendar_id AND t.event_id = s.event_id
           AND t.tag IN ('repair:applied', 'repair:rejected', 'repair:in_doubt', 'repair:unsent')
-          AND t.before ->> 'written_at' IS NOT NULL AND (t.before ->> 'written_at')::timestamptz = coalesce(s.stamped_from, s.seen_written_at)
+          AND t.before ->> 'written_at' IN (  -- in either spelling, and never cast: an entry may hold any text there
+              to_char(w.moment, 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'),
+              to_char(w.moment, 'YYYY-MM-DD"T"HH24:MI:SS') ||
+                  CASE WHEN w.moment = date_trunc('second', w.moment) THEN '+00:00' END)
         ORDER BY t.entry_id DESC LIMIT 10
     ) w
 ) END AS tried,
@@ -17,7 +21,7 @@ CASE WHEN s.repaired_at IS NOT NULL OR s.repairs > 0 OR s.rejections <> '[]' THE
 CASE WHEN s.settled_at IS NULL AND (s.intended_at IS NOT NULL OR s.repaired_at IS NOT NULL) THEN (
     SELECT jsonb_agg(jsonb_build_array(w.times -> 'start', w.times -> 'end'))
     FROM (
-        SELECT CASE WHEN t.after ? 'restores' AND NOT t.after ? 'drift' THEN t.evidence -> 'body'
+        SELECT CASE WHEN coalesce(t.after ? 'restores' AND NOT t.after ? 'drift', false) THEN t.evidence -> 'body'
                     ELSE t.evidence -> 'read_back' END AS times
         FROM reconciler.audit_entries t
         WHERE t.calendar_id = s.calendar_id AND t.event_id = s.event_id AND t.tag = 'repair:intended'

@@ -9,33 +9,58 @@ FROM jsonb_populate_recordset(NULL::reconciler.audit_entries, $1)
 ORDER BY chain, seq;
 
 -- name: in_chains
-SELECT entry_id, run_id, at, tag, account_id, calendar_id, event_id, cause, remedy, outcome, evidence, before, after,
-       prev_hash, hash, chain, seq
-FROM reconciler.audit_entries
+-- include: entry_columns
 ORDER BY chain, seq;
 
 -- name: judged
-SELECT entry_id, run_id, at, tag, account_id, calendar_id, event_id, cause, remedy, outcome, evidence, before, after,
-       prev_hash, hash, chain, seq
-FROM reconciler.audit_entries
-WHERE evidence IS NOT NULL AND cause IS NOT NULL AND NOT after ?| ARRAY['undoes', 'restores'] AND ($1::uuid IS NULL OR run_id = $1)
+-- What states a verdict ($2), and whatever else holds evidence, but for the tags whose evidence is no event's ($3).
+-- include: entry_columns
+WHERE (tag = ANY ($2::text[]) OR evidence IS NOT NULL AND tag <> ALL ($3::text[])) AND ($1::uuid IS NULL OR run_id = $1)
 ORDER BY entry_id;
-
--- name: unsaid
--- Runs by the books of which the trail says nothing: that they began, or that they ended.
-SELECT r.run_id, t.tag
-FROM reconciler.runs r
-CROSS JOIN (VALUES ('run:started'), ('run:finished')) AS t (tag)
-WHERE (t.tag = 'run:started' OR r.status <> 'running')
-  AND (r.run_id, t.tag) NOT IN (SELECT run_id, tag FROM reconciler.audit_entries WHERE chain = 'runs' AND run_id IS NOT NULL)
-ORDER BY r.started_at, t.tag DESC;
 
 -- name: of_event
-SELECT entry_id, run_id, at, tag, account_id, calendar_id, event_id, cause, remedy, outcome, evidence, before, after,
-       prev_hash, hash, chain, seq
-FROM reconciler.audit_entries
+-- include: entry_columns
 WHERE calendar_id = $1 AND event_id = $2
 ORDER BY entry_id;
+
+-- name: books
+SELECT run_id, status, summary ->> 'seal' AS seal, CASE WHEN finished_at < '9999-12-31 00:00:00+00' THEN finished_at END AS finished_at,
+       jsonb_build_object('scope', scope, 'dry_run', dry_run, 'reason', reason, 'policy', policy)::text AS begun
+FROM reconciler.runs
+ORDER BY started_at, run_id;
+
+-- name: strays
+-- Entries of no run, of a run after its seal, or of an account that the run did not work. Whatever the run, it resolves the
+-- notices whose events have started.
+WITH run AS MATERIALIZED (
+-- include: sealed_runs
+), stray AS MATERIALIZED (  -- all of them before the first: in the order of entries each would be looked up by itself
+    SELECT e.entry_id, e.chain, e.seq, e.run_id,
+           CASE WHEN e.run_id IS NULL THEN 'no_run'
+                WHEN r.run_id IS NULL THEN 'unknown_run'
+                WHEN r.status <> 'running' AND e.entry_id > r.seal_id THEN 'after_seal'
+                ELSE 'not_its_account' END AS why
+    FROM reconciler.audit_entries e
+    LEFT JOIN run r ON r.run_id = e.run_id
+    LEFT JOIN reconciler.run_units u ON u.run_id = e.run_id AND u.account_id = e.account_id
+    WHERE r.run_id IS NULL
+       OR coalesce(r.status <> 'running' AND e.entry_id > r.seal_id, false)
+       OR (e.account_id IS NOT NULL AND u.account_id IS NULL
+           AND NOT (e.tag = 'notice:resolved'
+                    AND EXISTS (SELECT FROM reconciler.notices n WHERE n.account_id = e.account_id)))
+)
+SELECT entry_id, chain, seq, run_id, why FROM stray ORDER BY entry_id LIMIT 101;
+
+-- name: unsealed
+WITH run AS MATERIALIZED (
+-- include: sealed_runs
+)
+SELECT r.run_id, count(*) AS entries
+FROM run r
+JOIN reconciler.audit_entries e ON e.run_id = r.run_id AND e.entry_id > coalesce(r.seal_id, 0)
+WHERE r.status = 'running'
+GROUP BY r.run_id
+ORDER BY min(e.entry_id);
 
 -- name: seal
 -- What a run wrote before an entry (null: all of it): how many entries, and a digest over the last one in each chain,

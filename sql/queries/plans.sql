@@ -35,9 +35,10 @@ FROM reconciler.plans WHERE plan_id = $1;
 SELECT EXISTS (SELECT FROM reconciler.runs WHERE run_id = $1);
 
 -- name: changes
-SELECT DISTINCT ON (calendar_id, event_id) calendar_id, event_id, before, after
+SELECT DISTINCT ON (calendar_id, event_id) entry_id, calendar_id, event_id, before ->> 'profile_id' AS old_profile,
+       after ->> 'profile_id' AS new_profile, before ->> 'written_at' AS written_at
 FROM reconciler.audit_entries
-WHERE run_id = $1 AND tag = 'repair:applied'
+WHERE run_id = $1 AND tag = 'repair:applied' AND calendar_id IS NOT NULL AND event_id IS NOT NULL
 ORDER BY calendar_id, event_id, entry_id DESC;
 
 -- name: fates
@@ -78,7 +79,8 @@ FROM (
         FROM reconciler.audit_entries t
         WHERE t.calendar_id = k.calendar_id AND t.event_id = k.event_id AND t.run_id = $1
           AND (t.tag LIKE 'repair:%' AND t.tag <> 'repair:overtaken' AND t.remedy = 'reupsert' OR t.tag = 'plan:drifted')
-        ORDER BY t.after ? 'restores' DESC, t.tag = 'repair:applied' AND NOT t.after ? 'restores' DESC, t.entry_id DESC
+        ORDER BY coalesce(t.after ? 'restores', false) DESC,
+                 t.tag = 'repair:applied' AND NOT coalesce(t.after ? 'restores', false) DESC, t.entry_id DESC
         LIMIT 1
     ) w ON true
 ) f

@@ -26,6 +26,12 @@ FROM reconciler.runs r
 -- include: run_processes
 WHERE r.run_id = $1;
 
+-- name: seal
+-- The last seal of a run; where none is named, that of the trail.
+SELECT hash FROM reconciler.audit_entries
+WHERE chain = 'runs' AND tag = 'run:finished' AND ($1::uuid IS NULL OR run_id = $1)
+ORDER BY seq DESC LIMIT 1;
+
 -- name: at_risk_of_run
 -- The future events without a link that a run touched, as they stand now. What it only worked out (in a dry run, or
 -- held back by a limit) is in its plan, and counts until a later look.
@@ -166,7 +172,7 @@ SELECT r.calendar_id, r.event_id, r.account_id, r.at,
        coalesce(r.after ->> 'provider_name', i.after ->> 'provider_name', new.provider_name) AS new_provider,
        coalesce(r.after ->> 'provider_change', i.after ->> 'provider_change') AS provider_change,
        old.provider_name AS old_provider,
-       r.after ? 'undoes' OR coalesce(i.after ? 'undoes', false) AS undo,
+       coalesce(r.after ? 'undoes', false) OR coalesce(i.after ? 'undoes', false) AS undo,
        coalesce(c.tag = 'repair:applied', false) AS repeated, coalesce(c.after ? 'undoes', false) AS undone, e.starts_at,
        coalesce(c.tag = 'event:confirmed' OR (c.tag IS NULL AND s.confirmed_at >= r.at), false) AS confirmed,
        e.event_id IS NULL OR e.starts_at <= now() OR e.cancelled_at IS NOT NULL
@@ -194,7 +200,8 @@ LEFT JOIN reconciler.known_profiles old
 LEFT JOIN reconciler.known_profiles new
        ON new.account_id = r.account_id AND new.kind = 'conferencing'
       AND new.profile_id = coalesce(r.after ->> 'profile_id', i.after ->> 'profile_id')
-WHERE r.tag = 'repair:applied' AND r.event_id IS NOT NULL
+WHERE r.tag = 'repair:applied' AND r.event_id IS NOT NULL AND r.calendar_id IS NOT NULL
+  AND r.at >= '0001-01-02 00:00:00+00' AND r.at < '9999-12-31 00:00:00+00'
   AND ($1::uuid IS NULL OR r.run_id = $1)
   AND ($2::timestamptz IS NULL OR r.at >= $2) AND ($3::timestamptz IS NULL OR r.at < $3)
   AND ($4::text[] IS NULL OR a.account_manager = ANY ($4))

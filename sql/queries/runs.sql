@@ -228,6 +228,3 @@ SET status = 'resolved', resolved_at = $1, updated_at = $1
 WHERE n.account_id = ANY ($2::text[])
 -- include: spent
 RETURNING n.account_id, n.kind, n.profile_id;
-
--- name: policies
-SELECT run_id, policy FROM reconciler.runs;

@@ -11,13 +11,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.domain.audit import GENESIS, AuditEntry, AuditTag, StoredEntry, entry_hash
-from reconciler.domain.cause import Cause
+from reconciler.domain.audit import (
+    GENESIS,
+    OF_NO_ACCOUNT,
+    VERDICTS,
+    AuditEntry,
+    AuditTag,
+    BadEntry,
+    RunBooks,
+    StoredEntry,
+    Stray,
+    entry_hash,
+)
+from reconciler.domain.cause import RULES_VERSION, Cause
 from reconciler.domain.evidence import Evidence, Unreadable
 from reconciler.domain.evidence_json import evidence_json
-from reconciler.domain.ids import AccountId
+from reconciler.domain.ids import AccountId, ProfileId
 from reconciler.domain.policy import Policy
-from reconciler.domain.remedy import remedy_json
+from reconciler.domain.remedy import REMEDY_NAMES, Drift, ProviderChange, Reupsert, remedy_json
 from reconciler.pipeline.prove import Proof, replay, verify
 from tests import strategies
 from tests.builders import ACCOUNT, DAY, HOUR, MINUTE, NOW, POLICY, RUN, a_key, judged, linked, some_evidence
@@ -41,7 +52,10 @@ class MemoryTrail:
 
     def __init__(self, *entries: AuditEntry) -> None:
         self.stored: list[StoredEntry] = []
-        self.silent: list[tuple[UUID, str]] = []
+        self.runs: list[RunBooks] = []
+        self.astray: list[Stray] = []
+        self.open: list[tuple[UUID, int]] = []
+        self.bad: list[BadEntry] = []
         for entry in entries:
             self.append(entry)
 
@@ -84,20 +98,40 @@ class MemoryTrail:
     def _put(self, entry_id: int, change: Callable[[StoredEntry], StoredEntry]) -> None:
         self.stored = [change(s) if s.entry_id == entry_id else s for s in self.stored]
 
-    async def in_chains(self) -> AsyncIterator[StoredEntry]:
-        for s in sorted(self.stored, key=lambda s: (s.chain, s.seq)):
+    def spoil(self, entry_id: int, why: str = "its tag 'x' is unknown") -> None:
+        """Make an entry unreadable where it stands."""
+        (s,) = (s for s in self.stored if s.entry_id == entry_id)
+        self.remove(entry_id)
+        self.bad.append(BadEntry(s.entry_id, s.entry.run_id, s.entry.tag, s.chain, s.seq, s.prev_hash, s.hash, why))
+
+    def _all(self) -> list[StoredEntry | BadEntry]:
+        return [*self.stored, *self.bad]
+
+    async def in_chains(self) -> AsyncIterator[StoredEntry | BadEntry]:
+        for s in sorted(self._all(), key=lambda s: (s.chain, s.seq)):
             yield s
 
-    async def judged(self, run_id: UUID | None) -> AsyncIterator[StoredEntry]:
+    async def judged(self, run_id: UUID | None) -> AsyncIterator[StoredEntry | BadEntry]:
+        for bad in self.bad:
+            yield bad
         for s in self.stored:
-            if s.entry.evidence is not None and s.entry.cause and run_id in {None, s.entry.run_id}:
+            states = s.entry.tag in VERDICTS or s.entry.evidence is not None
+            if states and s.entry.tag not in OF_NO_ACCOUNT and run_id in {None, s.entry.run_id}:
                 yield s
 
-    async def unsaid(self) -> Sequence[tuple[UUID, str]]:
-        return self.silent
+    async def books(self) -> Sequence[RunBooks]:
+        return self.runs
+
+    async def strays(self) -> Sequence[Stray]:
+        return self.astray
+
+    async def unsealed(self) -> Sequence[tuple[UUID, int]]:
+        return self.open
 
     async def seal_before(self, run_id: UUID, entry_id: int) -> tuple[int, str]:
-        hashes = [s.hash for s in self.stored if s.entry.run_id == run_id and s.entry_id < entry_id]
+        before = [s for s in self._all() if s.entry_id < entry_id]
+        before.sort(key=lambda s: s.entry_id)
+        hashes = [s.hash for s in before if (s.entry if isinstance(s, StoredEntry) else s).run_id == run_id]
         return len(hashes), hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
@@ -112,10 +146,20 @@ def a_verdict(
         account_id=account,
         key=a_key(),
         cause=item.cause,
-        remedy="as stored",
+        remedy=REMEDY_NAMES[type(item.remedy)],
         evidence=json.loads(json.dumps(evidence_json(item.evidence))),
         after=remedy_json(item.remedy),
     )
+
+
+UNANCHORED = "that this is the newest trail and the first one: give the seals of logs or reports with --seal"
+
+
+def proven(trail: MemoryTrail, *seals: str) -> Proof:
+    """What `verify` says, but for the standing remark that no seal was given."""
+    proof = result_of(verify(trail, seals))
+    proof.unproven = [text for text in proof.unproven if text != UNANCHORED]
+    return proof
 
 
 def a_trail() -> MemoryTrail:
@@ -137,8 +181,8 @@ def a_trail() -> MemoryTrail:
 
 
 def test_a_trail_as_it_was_written_has_no_faults() -> None:
-    assert result_of(verify(a_trail())) == Proof(entries=7)
-    assert result_of(verify(MemoryTrail())) == Proof()
+    assert result_of(verify(a_trail())) == Proof(entries=7, unproven=[UNANCHORED])
+    assert proven(MemoryTrail()) == Proof()
 
 
 def test_several_runs_and_a_run_resumed_after_its_seal_have_no_faults() -> None:
@@ -147,7 +191,7 @@ def test_several_runs_and_a_run_resumed_after_its_seal_have_no_faults() -> None:
     trail.append(a_verdict())
     trail.seal(OTHER_RUN)
     trail.seal()
-    assert result_of(verify(trail)) == Proof(entries=11)
+    assert proven(trail) == Proof(entries=11)
 
 
 @pytest.mark.parametrize("entry_id", range(1, 8))
@@ -248,7 +292,7 @@ def test_a_forged_seal_shows_even_with_its_chain_hashed_anew(evidence: Any) -> N
 
 def test_a_seal_of_no_run_seals_nothing() -> None:
     trail = MemoryTrail(AuditEntry(AuditTag.RUN_FINISHED, NOW))
-    assert result_of(verify(trail)) == Proof(entries=1)
+    assert proven(trail) == Proof(entries=1)
 
 
 def test_of_very_many_faults_the_first_hundred_are_listed() -> None:
@@ -272,6 +316,143 @@ def test_no_entry_can_be_changed_or_removed_unseen(accounts: list[str], data: st
     else:
         data.draw(st.sampled_from((trail.tamper, trail.forge)))(entry_id, outcome="forged")
     assert result_of(verify(trail)).faults
+
+
+def some_books(run_id: UUID = RUN, **other: Any) -> RunBooks:
+    return RunBooks(**{"run_id": run_id, "status": "completed", "finished_at": NOW, "begun": {}, "seal": None, **other})
+
+
+def test_books_that_say_what_the_entries_say_are_no_fault() -> None:
+    trail = a_trail()
+    for seal in (None, trail.stored[-1].hash):
+        trail.runs = [some_books(seal=seal)]
+        assert result_of(verify(trail)).faults == []
+
+
+@pytest.mark.parametrize(
+    "other", [{"status": "partial"}, {"finished_at": NOW + HOUR}, {"finished_at": None}, {"seal": "0" * 64}]
+)
+def test_books_that_say_another_end_than_the_last_seal_show(other: dict[str, Any]) -> None:
+    trail = a_trail()
+    trail.runs = [some_books(**other)]
+    fault = f"run {RUN}: reconciler.runs says another end than its last entry run:finished"
+    assert result_of(verify(trail)).faults == [fault]
+    trail.runs = [some_books(**{**other, "status": "running"})]
+    assert result_of(verify(trail)).faults == []
+
+
+def test_a_seal_appended_to_a_run_that_was_closed_shows_in_its_books() -> None:
+    trail = a_trail()
+    trail.runs = [some_books(seal=trail.stored[-1].hash)]
+    trail.append(a_verdict())
+    trail.seal()
+    assert len(result_of(verify(trail)).faults) == 1
+
+
+@pytest.mark.parametrize(
+    "begun, said",
+    [
+        ({"policy": {"grace": 1}, "dry_run": False}, "policy"),
+        ({"policy": {"grace": 900}, "dry_run": True, "reason": "r"}, "dry_run"),
+        ({"policy": {}, "dry_run": True}, "policy, dry_run"),
+        (None, "beginning"),
+    ],
+)
+def test_books_that_say_another_beginning_show(begun: Any, said: str) -> None:
+    trail = MemoryTrail(
+        AuditEntry(AuditTag.RUN_STARTED, NOW, run_id=RUN, after={"policy": {"grace": 900}, "dry_run": False})
+    )
+    trail.runs = [some_books(status="running", begun=begun)]
+    fault = f"run {RUN}: reconciler.runs says another {said} than its entry run:started"
+    assert result_of(verify(trail)).faults == [fault]
+
+
+@pytest.mark.parametrize(
+    "why, run_id, said",
+    [
+        ("no_run", None, "belongs to no run"),
+        ("unknown_run", RUN, f"belongs to run {RUN}, which reconciler.runs does not hold"),
+        ("after_seal", RUN, f"was appended to run {RUN} after its seal"),
+        ("not_its_account", RUN, f"is about an account that run {RUN} did not work"),
+    ],
+)
+def test_an_entry_beside_the_runs_is_named(why: str, run_id: UUID | None, said: str) -> None:
+    trail = a_trail()
+    trail.astray = [Stray(9, "acc_1", 4, run_id, why)]
+    assert result_of(verify(trail)).faults == [f"entry 9 (chain acc_1, place 4): {said}"]
+
+
+@pytest.mark.parametrize("entry_id", [2, 3, 5])
+def test_an_entry_that_cannot_be_read_is_named_and_the_rest_is_proven(entry_id: int) -> None:
+    trail = a_trail()
+    trail.spoil(entry_id)
+    proof = result_of(verify(trail))
+    assert (proof.entries, len(proof.faults)) == (7, 1)
+    assert proof.faults[0].endswith("its tag 'x' is unknown")
+    trail.tamper(4, outcome="forged")
+    assert len(result_of(verify(trail)).faults) == 2
+
+
+def test_a_runs_own_entries_that_cannot_be_read_are_not_called_removed() -> None:
+    trail = a_trail()
+    trail.runs = [some_books()]
+    trail.spoil(1)
+    trail.spoil(7)
+    assert [fault.partition(": ")[2] for fault in result_of(verify(trail)).faults] == ["its tag 'x' is unknown"] * 2
+
+
+def test_what_cannot_be_hashed_is_a_fault() -> None:
+    trail = a_trail()
+    trail.tamper(3, after={"remedy": {1, 2}})
+    (fault,) = result_of(verify(trail)).faults
+    assert fault.startswith("entry 3 (chain acc_1, place 2): cannot be hashed (")
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        AuditEntry(AuditTag.NOTICE_QUEUED, NOW, run_id=RUN),
+        AuditEntry(AuditTag.RUN_FINISHED, NOW, run_id=RUN, account_id=ACCOUNT),
+        AuditEntry(AuditTag.INCIDENT_OPENED, NOW, run_id=RUN, account_id=ACCOUNT),
+    ],
+)
+def test_an_entry_in_a_chain_where_its_kind_never_stands_shows(entry: AuditEntry) -> None:
+    (fault,) = result_of(verify(MemoryTrail(entry))).faults
+    assert "does not belong in this chain" in fault
+
+
+def test_a_seal_kept_outside_is_found_in_the_trail_or_missed() -> None:
+    trail = a_trail()
+    kept = trail.stored[-1].hash
+    assert proven(trail, kept) == Proof(entries=7)
+    trail.append(a_verdict(run_id=OTHER_RUN))
+    trail.seal(OTHER_RUN)
+    later = "what was written since the newest seal given: 1 run closed after it"
+    assert proven(trail, kept) == Proof(entries=9, unproven=[later])
+    assert proven(trail, kept, trail.stored[-1].hash) == Proof(entries=9)
+    trail.forge(7, outcome="partial")
+    missing = f"seal {kept}: the trail does not hold it; what was written until then was removed or rewritten"
+    assert missing in result_of(verify(trail, [kept])).faults
+
+
+def test_a_seal_that_stands_only_beside_its_entry_is_not_found() -> None:
+    trail = a_trail()
+    kept = trail.stored[-1].hash
+    trail.tamper(7, outcome="partial")
+    faults = result_of(verify(trail, [kept])).faults
+    assert [fault for fault in faults if fault.startswith(f"seal {kept}")]
+
+
+def test_what_no_seal_covers_yet_is_said_and_no_fault() -> None:
+    trail = a_trail()
+    trail.open = [(OTHER_RUN, 1), (RUN, 2)]
+    assert proven(trail) == Proof(
+        entries=7,
+        unproven=[
+            f"run {OTHER_RUN}: no seal covers 1 entry; it is under way, or its process died",
+            f"run {RUN}: no seal covers 2 entries; it is under way, or its process died",
+        ],
+    )
 
 
 # ---------------------------------------------------------------- replay
@@ -316,7 +497,7 @@ def test_an_escalation_is_reached_again_with_and_without_details_for_support(det
 def test_another_cause_shows_with_both() -> None:
     entry = replace(a_verdict(), cause=Cause.SETTLING)
     (fault,) = replayed([entry]).faults
-    assert fault == "entry 1 (cal_1_a/evt-1): says settling and as stored, replay says unexplained and wait"
+    assert fault == "entry 1 (cal_1_a/evt-1): says settling and wait, replay says unexplained and wait"
 
 
 @pytest.mark.parametrize("after", [None, {}, {"remedy": "report"}, {"remedy": "wait", "reason": "forged"}])
@@ -358,6 +539,76 @@ def test_what_could_not_be_read_is_replayed_as_such() -> None:
 
 
 def test_a_run_in_the_books_of_which_the_trail_says_nothing_is_a_fault() -> None:
-    trail = MemoryTrail(a_verdict())
-    trail.silent = [(RUN, "run:finished")]
-    assert result_of(verify(trail)).faults == [f"run {RUN}: its entry run:finished was removed"]
+    trail = a_trail()
+    trail.runs = [some_books(run_id=OTHER_RUN)]
+    assert result_of(verify(trail)).faults == [
+        f"run {OTHER_RUN}: its entry run:started was removed",
+        f"run {OTHER_RUN}: its entry run:finished was removed",
+    ]
+    trail.runs = [some_books(run_id=OTHER_RUN, status="running")]
+    assert result_of(verify(trail)).faults == [f"run {OTHER_RUN}: its entry run:started was removed"]
+
+
+@pytest.mark.parametrize("lacking", ["evidence", "cause"])
+def test_a_verdict_without_its_evidence_or_cause_is_a_fault(lacking: str) -> None:
+    changes: dict[str, Any] = {lacking: None}
+    (fault,) = replayed([replace(a_verdict(), **changes)]).faults
+    assert fault == f"entry 1 (cal_1_a/evt-1): event:judged without {lacking}"
+
+
+def test_evidence_beside_a_tag_that_holds_none_is_replayed_too() -> None:
+    entry = replace(a_verdict(), tag=AuditTag.EVENT_CONFIRMED, cause=Cause.ASSIGNED)
+    assert len(replayed([entry]).faults) == 1
+
+
+def test_an_entry_that_cannot_be_read_is_a_fault_of_the_replay() -> None:
+    trail = MemoryTrail(a_verdict(), a_verdict())
+    trail.spoil(1)
+    assert result_of(replay(trail, None, lambda _: POLICY)).faults == ["entry 1: its tag 'x' is unknown"]
+
+
+def test_a_policy_that_cannot_be_read_is_a_fault() -> None:
+    proof = result_of(replay(MemoryTrail(a_verdict()), None, lambda _: None))
+    assert proof.faults == [f"entry 1: the policy of run {RUN} cannot be read"]
+
+
+@pytest.mark.parametrize("rules", [0, -1, RULES_VERSION + 1, "2", True, None, 1.5, [2]])
+def test_rules_that_this_program_does_not_know_are_a_fault(rules: Any) -> None:
+    entry = a_verdict()
+    (fault,) = replayed([replace(entry, evidence={**(entry.evidence or {}), "rules": rules})]).faults
+    assert fault.startswith("entry 1: it was judged by rules ")
+
+
+DRIFT = Drift("2026-03-09T10:00:00Z", "2026-03-09T11:00:00Z")
+
+
+def a_write(remedy: Reupsert) -> AuditEntry:
+    return replace(a_verdict(), tag=AuditTag.REPAIR_INTENDED, remedy="reupsert", after=remedy_json(remedy))
+
+
+def test_what_an_undo_writes_follows_from_no_rule_but_its_cause_does() -> None:
+    entry = a_write(Reupsert(ProfileId("pro_old"), None, ProviderChange.UNKNOWN, undoes=str(OTHER_RUN)))
+    assert replayed([entry]) == Proof(entries=1)
+    assert len(replayed([replace(entry, cause=Cause.SETTLING)]).faults) == 1
+
+
+def test_what_puts_back_a_newer_body_asks_for_what_the_event_asks() -> None:
+    evidence = some_evidence()
+    again = Reupsert(evidence.asked, evidence.provider, ProviderChange.SAME, restores=True)
+    assert replayed([a_write(again)]) == Proof(entries=1)
+    assert len(replayed([a_write(replace(again, profile_id=ProfileId("pro_forged")))]).faults) == 1
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        {"remedy": "wait", "undoes": str(RUN)},
+        {"remedy": "reupsert", "undoes": None},
+        {"remedy": "reupsert", "restores": "yes"},
+        {**remedy_json(Reupsert(ProfileId("pro_9"), None, ProviderChange.UNKNOWN, DRIFT, undoes=str(RUN)))},
+        {**remedy_json(Reupsert(ProfileId("pro_9"), "zoom", ProviderChange.SAME, undoes=str(RUN)))},
+    ],
+)
+def test_a_verdict_does_not_pass_for_an_undo(after: dict[str, Any]) -> None:
+    entry = replace(a_verdict(), remedy=after["remedy"], after=after)
+    assert len(replayed([entry]).faults) == 1

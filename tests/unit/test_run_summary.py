@@ -28,7 +28,15 @@ NOTHING = Totals(units=0, events=0, done=0, failed=0, parked=0, remaining=0)
 
 
 def a_summary(run: RunRow = RUN, totals: Totals = NOTHING, **other: Any) -> dict[str, Any]:
-    given_ = {"status": "completed", "finished_at": NOW, "counts": {}, "incidents": {}, "errors": (), **other}
+    given_ = {
+        "status": "completed",
+        "finished_at": NOW,
+        "counts": {},
+        "incidents": {},
+        "errors": (),
+        "seal": "5ea1",
+        **other,
+    }
     return summary(run, totals=totals, **given_)
 
 
@@ -70,6 +78,7 @@ def test_the_summary_of_a_run_that_found_nothing_has_every_field_at_zero() -> No
             "refused": 0,
         },
         "errors": [],
+        "seal": "5ea1",
     }
 
 
