@@ -29,7 +29,7 @@ from reconciler.postgres.case_store import Fence, PostgresCases
 from reconciler.postgres.due import DueFilter
 from reconciler.postgres.locks import Locks
 from reconciler.postgres.plans import Plans
-from reconciler.postgres.pool import IDLE_IN_TRANSACTION_S, Pool, open_pool
+from reconciler.postgres.pool import IDLE_IN_TRANSACTION_S, LEAST_IDLE_IN_TRANSACTION_S, Pool, open_pool
 from reconciler.postgres.relations import check_relations
 from reconciler.postgres.run_ledger import RunLedger
 from reconciler.postgres.status_reader import StatusReader
@@ -80,7 +80,7 @@ async def open_books(settings: Settings, scope: Scope | None = None, *, recheck:
         WrongConfiguration, DatabaseUnreachable: see `postgres.pool`.
     """
     due = DueFilter(settings.horizon, scope or Scope(), recheck)
-    idle_s = min(IDLE_IN_TRANSACTION_S, settings.heartbeat.total_seconds())
+    idle_s = min(IDLE_IN_TRANSACTION_S, max(LEAST_IDLE_IN_TRANSACTION_S, settings.heartbeat.total_seconds()))
     async with open_pool(settings.dsn(), min(_POOL, settings.concurrency), idle_s) as pool:
         ledger = RunLedger(pool, due)
         clock = DatabaseClock(await ledger.now())

@@ -22,6 +22,8 @@ else:
 
 STATEMENT_TIMEOUT_S = 60.0
 IDLE_IN_TRANSACTION_S = 30.0
+LEAST_IDLE_IN_TRANSACTION_S = 5.0
+"""A healthy process on a busy machine idles in a transaction for a second or two, however short its heartbeat is."""
 _APPLICATION_NAME = "reconciler"
 _PROBES = 5
 _IDLE_IN_TRANSACTION = "idle_in_transaction_session_timeout"

@@ -29,7 +29,7 @@ WITH_SUMMARY = {0, 3, 4, 5}
 _END_NAMES = {-signal.SIGKILL: "killed", -signal.SIGTERM: "told to stop before it listened"}
 
 BAD_REQUEST = 400
-HEARTBEAT_S = 1.0
+HEARTBEAT_S = 3.0
 DOUBT_S = 3.0
 """How long after an unanswered write most trials wait instead of the real time."""
 REAL_DOUBT_SHARE = 0.2

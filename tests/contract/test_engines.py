@@ -45,7 +45,7 @@ from reconciler.postgres.tokens import TokenSafe
 from tests.fakes import FakeBudget
 from tests.waiting import until
 
-HEARTBEAT = timedelta(seconds=1)
+HEARTBEAT = timedelta(seconds=2)
 DRAIN_S = 0.3
 Work = Callable[[Unit], Awaitable[None]]
 
@@ -93,7 +93,7 @@ class Process:
 async def a_process(dsn: str, kind: str, concurrency: int = 4) -> AsyncIterator[Process]:
     """A process with the engine of that name."""
     async with AsyncExitStack() as stack:
-        pool = await stack.enter_async_context(open_pool(dsn, 4, idle_s=1))
+        pool = await stack.enter_async_context(open_pool(dsn, 4, idle_s=15))
         locks = await Locks.open(dsn)
         stack.push_async_callback(locks.close)
         ledger = RunLedger(pool, due := DueFilter(timedelta(days=200), Scope()), locks.session)
