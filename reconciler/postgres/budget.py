@@ -13,9 +13,9 @@ _RESERVE = "SELECT * FROM reconciler.reserve_slots($1, $2, $3, $4, $5)"
 _HOLD = "SELECT reconciler.hold_requests($1, $2)"
 _PAUSES = "SELECT holds FROM reconciler.request_budget WHERE client_key = $1"
 
-_SECOND_S, _MINUTE_S = 1.05, 60.5
+_SECOND_S, _MINUTE_S = 1.087, 60.5
 """The windows as they are kept: a little longer, since a request reaches Cronofy a little later than it may start, and
-not always by as much."""
+not always by as much. On a machine that is busy beyond its cores 1.05 let 31 of 30 requests arrive within a second."""
 
 
 @dataclass(frozen=True, slots=True)
