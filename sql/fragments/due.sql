@@ -6,7 +6,7 @@
 -- $1 now, $2 horizon, $3 settled ones with a link too, $4 whatever next_read_at says; $5 to $16 the scope, null: no limit.
 FROM reconciler.events e
 LEFT JOIN reconciler.accounts a ON a.account_id = e.account_id
-LEFT JOIN states s ON s.calendar_id = e.calendar_id AND s.event_id = e.event_id AND s.account_id = e.account_id
+LEFT JOIN states s ON s.calendar_id = e.calendar_id AND s.event_id = e.event_id
 WHERE (e.starts_at > $1::timestamptz AND e.starts_at <= $1::timestamptz + $2::interval AND e.cancelled_at IS NULL
        OR (e.starts_at IS NULL OR e.starts_at <= '0001-01-02 00:00:00+00' OR e.starts_at >= '9999-12-31 00:00:00+00'
            OR e.cancelled_at <= '0001-01-02 00:00:00+00' OR e.cancelled_at >= '9999-12-31 00:00:00+00')
@@ -16,7 +16,9 @@ WHERE (e.starts_at > $1::timestamptz AND e.starts_at <= $1::timestamptz + $2::in
                OR e.starts_at IS NULL OR e.starts_at <= '0001-01-02 00:00:00+00' OR e.starts_at >= '9999-12-31 00:00:00+00'))
   AND e.profile_id IS NOT NULL AND e.profile_id NOT IN ('none', 'explicit') AND e.profile_id <> ''
   AND (a.account_id IS NULL OR a.state IS DISTINCT FROM 'parked')
-  AND (CASE WHEN s.settled_at IS NULL
+  -- a state of another account is none; said here, for a third key of the join has it done row by row
+  AND (s.account_id IS DISTINCT FROM e.account_id
+       OR CASE WHEN s.settled_at IS NULL
             THEN $4::boolean OR s.next_read_at IS NULL OR s.next_read_at <= $1::timestamptz
                  OR e.starts_at <= $1::timestamptz + interval '24 hours'
             ELSE ($3::boolean AND s.conferencing = 'assigned') END

@@ -42,7 +42,7 @@ class Town:
             "CRONOFY_CLIENT_ID": "sim-client",
             "CRONOFY_CLIENT_SECRET": "sim-secret",
             "RATE_PER_SECOND": "1000000",
-            "RATE_PER_MINUTE": "10000000",
+            "RATE_PER_MINUTE": "1000000",
             "RATE_SHARE": "1",
             "LOG_LEVEL": "error",
             **settings,
