@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 
 from reconciler.domain.ids import ProfileId
 
@@ -81,10 +81,4 @@ def _one_of_each_provider(profiles: Sequence[ConferencingProfile]) -> Iterable[i
 
 def _first(*groups: Iterable[int]) -> Collection[int]:
     """The first places of the groups in turn, as many as are kept."""
-    kept: dict[int, None] = {}
-    for group in groups:
-        for place in group:
-            if len(kept) == MOST_PROFILES:
-                return kept
-            kept[place] = None
-    return kept
+    return list(dict.fromkeys(chain(*groups)))[:MOST_PROFILES]

@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.domain.casework import Counts, Scope, Unit, UnitError, UnitResult, added
+from reconciler.domain.casework import LONGEST_MESSAGE, Counts, Scope, Unit, UnitError, UnitResult, added
 from reconciler.domain.ids import ProfileId, names_profile
 from reconciler.domain.notice import Addressee
 from tests.builders import ACCOUNT, HOUR, NOW, RUN, a_key
@@ -94,3 +94,8 @@ def test_errors_of_single_events_stand_beside_what_is_wrong_with_the_account() -
     assert (told.error, told.more_errors) == (one, (two,))
     told = replace(fine, error=of_account, more_errors=(one,)).with_errors((two,))
     assert (told.error, told.more_errors) == (of_account, (one, two))
+
+
+def test_the_message_of_an_error_is_cut_where_ids_make_it_too_long() -> None:
+    message = UnitError("unusable_row", "x" * (LONGEST_MESSAGE + 1)).message
+    assert message == "x" * LONGEST_MESSAGE + "…"

@@ -11,7 +11,7 @@ from reconciler.domain.evidence import KnownProfile, NotListed
 from reconciler.domain.evidence_json import evidence_from, evidence_json
 from reconciler.domain.ids import ProfileId
 from reconciler.domain.policy import Substitute
-from reconciler.domain.remedy import choose
+from reconciler.domain.remedy import Report, choose
 from reconciler.domain.roster import MOST_ON_RECORD, ConferencingProfile
 from reconciler.domain.shortlist import MOST_PROFILES, Wanted, shortlist
 from reconciler.pipeline.judge import with_roster
@@ -79,3 +79,18 @@ def test_of_a_roster_without_end_the_first_and_those_asked_for_go_on_record(many
     assert len(kept) == min(many, MOST_ON_RECORD + 1)
     assert kept[0] == "pro_0"
     assert asked in kept
+
+
+def test_many_profiles_are_kept_as_many_as_bear_on_a_decision_whatever_was_asked_for() -> None:
+    profiles = [a_profile(f"pro_{n}", "zoom" if n % 2 else "go_to") for n in range(3 * MOST_PROFILES)]
+    for wanted in (
+        Wanted(ProfileId("pro_gone"), "zoom", None),
+        Wanted(ProfileId("pro_gone")),
+        Wanted(ProfileId("pro_59")),
+    ):
+        assert len(shortlist(profiles, wanted)) == MOST_PROFILES
+
+
+def test_an_event_that_ten_profiles_were_refused_for_is_reported() -> None:
+    evidence = some_evidence(asked="pro_gone", rejections=[refused(f"pro_{n}") for n in range(10, 20)])
+    assert isinstance(choose(classify(evidence, POLICY), POLICY), Report)
